@@ -1,0 +1,26 @@
+/** What is recorded. An event is durable before what it speaks of is disclosed (I3). */
+import type { PatientRef } from '../vault/vault.ts';
+
+/** Codes of IHE BALP / FHIR R4 AuditEvent (restful-interaction), and our own for what happens without a request. */
+export type AuditAction = 'create' | 'read' | 'search' | 'execute' | 'boot' | 'attest' | 'gate' | 'denied';
+
+export interface AuditEvent {
+  action: AuditAction;
+  /** Who: until identity exists, 'anonymous' for the door and 'abaton' for the server itself. */
+  actor: string;
+  /** Whose data; null when no patient is concerned. Logged as a keyed pseudonym. */
+  patient: PatientRef | null;
+  /** What, in kinds and opaque references: 'study', 'instance', 'result', 'query'. */
+  object: { kind: string; ref: string } | null;
+  outcome: 'success' | 'failure';
+  /** Public facts: digests, model ids, counts, reason codes. Never anything identifying. */
+  facts?: Record<string, string | number | boolean | null>;
+  /** Identifying detail (UIDs, raw query): sealed before it is written. */
+  detail?: Record<string, unknown>;
+}
+
+export interface AuditTrail {
+  /** On return the event is durable in the log. Throws AUDIT_UNAVAILABLE, and then nothing may be disclosed. */
+  record(event: AuditEvent): Promise<{ index: number }>;
+  recordAll(events: readonly AuditEvent[]): Promise<{ index: number }[]>;
+}

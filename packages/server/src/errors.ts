@@ -1,0 +1,191 @@
+/**
+ * Every error that the server answers with: one row each, the only place where a code meets its HTTP status and its
+ * FHIR OperationOutcome issue type. `docs/reference/errors.md` is generated from this table.
+ */
+import { type AbatonError, ConfigurationError, RejectedError, UnavailableError } from '@abaton/verify';
+
+interface Row {
+  class: 'fix' | 'retry' | 'stop';
+  status: number;
+  /** http://hl7.org/fhir/issue-type */
+  issue: string;
+  meaning: string;
+  remedy: string;
+}
+
+export const ERRORS = {
+  // settings and start
+  SETTING_INVALID: {
+    class: 'fix',
+    status: 500,
+    issue: 'exception',
+    meaning: 'A setting has a value that cannot be used.',
+    remedy: 'Correct the setting that the message names; see docs/reference/config.md.',
+  },
+  MANIFEST_INVALID: {
+    class: 'fix',
+    status: 500,
+    issue: 'exception',
+    meaning: 'abaton.yaml does not follow its schema.',
+    remedy: 'Correct the line that the message names.',
+  },
+  STATE_TOO_NEW: {
+    class: 'fix',
+    status: 500,
+    issue: 'exception',
+    meaning: 'The data directory was written by a newer release; it is left untouched.',
+    remedy: 'Start the newer release, or restore the backup made before the upgrade.',
+  },
+  STATE_IN_USE: {
+    class: 'fix',
+    status: 500,
+    issue: 'exception',
+    meaning: 'Another process owns the data directory.',
+    remedy: 'Stop that process, or give this one its own ABATON_DATA_DIR.',
+  },
+  ISOLATION_UNAVAILABLE: {
+    class: 'fix',
+    status: 500,
+    issue: 'exception',
+    meaning: 'This platform cannot shut the model process away from the network.',
+    remedy: 'See docs/operations.md, "Model isolation".',
+  },
+  MODEL_INVALID: {
+    class: 'fix',
+    status: 500,
+    issue: 'exception',
+    meaning: 'A model package is incomplete or does not match its digest.',
+    remedy: 'Restore the package, or remove it from the models directory.',
+  },
+  // gate and evidence
+  GATE_CLOSED: {
+    class: 'retry',
+    status: 503,
+    issue: 'transient',
+    meaning: 'Patient data is neither taken nor given out now; `reason` says why.',
+    remedy: 'Read /healthz, and retry when the gate is open.',
+  },
+  MODE_REFUSED: {
+    class: 'fix',
+    status: 403,
+    issue: 'forbidden',
+    meaning: 'The requested mode needs more than this deployment has proven.',
+    remedy: 'Run in the mode that the message names.',
+  },
+  AGENT_UNAVAILABLE: {
+    class: 'retry',
+    status: 503,
+    issue: 'transient',
+    meaning: 'The guest agent does not answer.',
+    remedy: 'Check that the agent socket is mounted; the server keeps retrying.',
+  },
+  ATTESTATION_FAILED: {
+    class: 'stop',
+    status: 503,
+    issue: 'security',
+    meaning: 'The server could not verify its own evidence.',
+    remedy: 'Do not send data. The server log names the check.',
+  },
+  NONCE_INVALID: {
+    class: 'fix',
+    status: 400,
+    issue: 'invalid',
+    meaning: 'nonce must be 32 bytes in hexadecimal.',
+    remedy: 'Send 64 hex digits that you have just drawn at random.',
+  },
+  // requests
+  NOT_FOUND: {
+    class: 'fix',
+    status: 404,
+    issue: 'not-found',
+    meaning: 'There is no such resource.',
+    remedy: 'Check the path and the identifier.',
+  },
+  METHOD_NOT_ALLOWED: {
+    class: 'fix',
+    status: 405,
+    issue: 'not-supported',
+    meaning: 'The resource does not support this method.',
+    remedy: 'See docs/reference/http.md.',
+  },
+  REQUEST_INVALID: {
+    class: 'fix',
+    status: 400,
+    issue: 'invalid',
+    meaning: 'The request does not follow the protocol.',
+    remedy: 'Correct what the message names.',
+  },
+  MEDIA_TYPE_UNSUPPORTED: {
+    class: 'fix',
+    status: 415,
+    issue: 'not-supported',
+    meaning: 'The body has a media type that this resource does not take.',
+    remedy: 'Send the media type that the message names.',
+  },
+  NOT_ACCEPTABLE: {
+    class: 'fix',
+    status: 406,
+    issue: 'not-supported',
+    meaning: 'None of the media types in Accept can be produced.',
+    remedy: 'Ask for one of the media types that the message names.',
+  },
+  TOO_LARGE: {
+    class: 'fix',
+    status: 413,
+    issue: 'too-long',
+    meaning: 'The request is larger than the limit that the message names.',
+    remedy: 'Split it, or raise the setting.',
+  },
+  OVERLOADED: {
+    class: 'retry',
+    status: 503,
+    issue: 'throttled',
+    meaning: 'Too much work is under way.',
+    remedy: 'Retry after the time in Retry-After.',
+  },
+  // stores and log
+  AUDIT_UNAVAILABLE: {
+    class: 'retry',
+    status: 503,
+    issue: 'transient',
+    meaning: 'The audit log cannot commit, so nothing is disclosed.',
+    remedy: 'Free or repair the disk; the server opens again by itself.',
+  },
+  STORE_UNAVAILABLE: {
+    class: 'retry',
+    status: 503,
+    issue: 'transient',
+    meaning: 'The store cannot be read or written.',
+    remedy: 'Free or repair the disk, then retry.',
+  },
+  SEAL_BROKEN: {
+    class: 'stop',
+    status: 500,
+    issue: 'security',
+    meaning: 'Sealed data does not open: it was changed, or belongs to another key.',
+    remedy: 'Restore the object from a backup and open an incident.',
+  },
+  LOG_CORRUPT: {
+    class: 'stop',
+    status: 500,
+    issue: 'security',
+    meaning: 'The audit log on disk contradicts itself.',
+    remedy: 'Keep the directory as it is and open an incident.',
+  },
+  INTERNAL: {
+    class: 'retry',
+    status: 500,
+    issue: 'exception',
+    meaning: 'A defect in Abaton.',
+    remedy: 'Retry; if it stays, report it with the request id.',
+  },
+} as const satisfies Record<string, Row>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+const CLASSES = { fix: ConfigurationError, retry: UnavailableError, stop: RejectedError } as const;
+
+/** The error of that code, in the class that its row names. `message` carries ids and sizes only, never patient data. */
+export function errorOf(code: ErrorCode, message: string, options?: ErrorOptions): AbatonError<ErrorCode> {
+  return new CLASSES[ERRORS[code].class](code, message, options);
+}

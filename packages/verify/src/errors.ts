@@ -1,0 +1,22 @@
+/**
+ * Three classes, named by what the caller must do. `code` is one of a closed list that `docs/reference/errors.md`
+ * explains; `message` says what happened and what to do, in ids and sizes, never in patient data.
+ */
+export class AbatonError<Code extends string = string> extends Error {
+  readonly code: Code;
+
+  constructor(code: Code, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+    this.code = code;
+  }
+}
+
+/** Fix it: the input, the settings or the call is wrong, and will be wrong again. Exit code 1. */
+export class ConfigurationError<Code extends string = string> extends AbatonError<Code> {}
+
+/** Retry: something needed is not available now. Exit code 2. */
+export class UnavailableError<Code extends string = string> extends AbatonError<Code> {}
+
+/** Stop: a security check did not hold. Exit code 3. */
+export class RejectedError<Code extends string = string> extends AbatonError<Code> {}
