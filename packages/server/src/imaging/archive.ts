@@ -1,5 +1,7 @@
 /** Stored instances, studies and results: sealed rows over sealed blobs. The only writer of those tables. */
+import type { Job } from '../jobs/queue.ts';
 import type { PatientRef, SealedObject } from '../vault/vault.ts';
+import type { AnalysisResult } from './analysis.ts';
 import type { Dataset, InstanceHeader } from './dataset.ts';
 
 /** Opaque reference of a study (blind index of tenant and Study Instance UID). */
@@ -32,8 +34,7 @@ export interface StoredResult {
   /** SHA-256 over the sorted plaintext digests of the study's instances: the same input gives the same result id. */
   inputDigest: string;
   modelDigest: string;
-  /** The AnalysisResult JSON, see analysis.ts. */
-  body: unknown;
+  body: AnalysisResult;
   logIndex: number;
   createdMs: number;
 }
@@ -48,9 +49,15 @@ export interface StudyArchive {
   addInstances(instances: readonly NewInstance[]): Promise<StoreOutcome[]>;
   /** All instances of the tenant, opened; `study`/`series` narrow it. Order: series, instance number. */
   listInstances(study?: string, series?: string): AsyncIterable<StoredInstance>;
+  /**
+   * Commits a result, its SR (an instance that never starts an analysis) and the completion of the job in one
+   * transaction. 'duplicate': the id existed, nothing was added, the job is complete. 'lost': the lease was lost.
+   */
+  commitResult(job: Job, result: StoredResult, sr: NewInstance | null): Promise<'committed' | 'duplicate' | 'lost'>;
   findInstance(study: string, series: string, instance: string): Promise<StoredInstance | null>;
   studyState(study: StudyRef): Promise<'unknown' | 'queued' | 'running' | 'complete' | 'failed'>;
-  instancesOf(study: StudyRef): Promise<StoredInstance[]>;
+  /** Received instances of the study (results left out): the input of an analysis. */
+  inputOf(study: StudyRef): Promise<{ instances: StoredInstance[]; inputDigest: string }>;
   results(study: StudyRef): Promise<StoredResult[]>;
   findResult(id: string): Promise<StoredResult | null>;
 }
