@@ -1,0 +1,36 @@
+/** `abaton verify URL`: what the source document's step 3 prints, and the checks behind it. */
+import { verifyAttestation } from '@abaton/client';
+import { summarizeVerdict, type Verdict } from '@abaton/verify';
+import { readTrust, type TrustFlags } from './trust-options.ts';
+
+export async function runVerify(url: string, flags: TrustFlags & { json?: boolean }): Promise<number> {
+  const verdict = await verifyAttestation(readTrust(url, flags));
+  const { headline, exitCode } = summarizeVerdict(verdict);
+  process.stdout.write(flags.json ? `${JSON.stringify({ ...verdict, headline })}\n` : `${renderVerdict(verdict)}\n`);
+  return exitCode;
+}
+
+const MARK = { pass: '✓', fail: '✗', 'not-run': '·' } as const;
+
+/** The verdict for people. */
+export function renderVerdict(verdict: Verdict): string {
+  const { headline } = summarizeVerdict(verdict);
+  const hipaa = verdict.compliance.hipaa;
+  const lines = [
+    verdict.valid ? '✓ AI service verified:' : '✗ Verification failed',
+    `  TEE Type: ${verdict.teeType ?? 'none'}${verdict.trust === 'simulated' ? ' (SIMULATED)' : ''}`,
+    `  GPU TEE: ${verdict.gpuTeeEnabled ? 'attested' : 'not attested'}`,
+    `  HIPAA controls: ${hipaa ? `${hipaa.pass} pass, ${hipaa.fail} fail, ${hipaa.notRun} not run, ${hipaa.stale} stale (${hipaa.profile}, ${hipaa.at})` : 'no signed statement'}${verdict.requested.hipaa ? '; requested by the manifest' : ''}`,
+    `  Trust root: ${verdict.trust}${verdict.trustRootSha256 ? ` (${verdict.trustRootSha256.slice(0, 16)}…)` : ''}`,
+    `  Code: ${verdict.codeHash ?? 'not established'}`,
+    `  ${headline}`,
+    '',
+  ];
+  for (const check of verdict.checks) {
+    const why = check.status === 'fail' ? `: ${check.code}` : check.status === 'not-run' ? ': not run' : '';
+    lines.push(`  ${MARK[check.status]} ${check.title}${why}`);
+    if (check.status === 'fail' && check.expected !== undefined)
+      lines.push(`      expected ${check.expected}`, `      seen     ${check.seen ?? 'nothing'}`);
+  }
+  return lines.join('\n');
+}

@@ -1,0 +1,13 @@
+/** What the client can fail with besides a refused verdict. `docs/reference/errors.md` is generated from this table. */
+export const CLIENT_CODES = {
+  URL_INVALID: 'The address is not an https: URL.',
+  CONNECTION_FAILED: 'No TLS 1.3 connection with HTTP/2 could be made.',
+  CONNECTION_LOST: 'The verified connection ended; a new one must be verified again.',
+  EVIDENCE_UNAVAILABLE: 'The server did not hand out evidence.',
+  NOT_VERIFIED: 'The evidence was refused, so nothing was sent.',
+  ANSWER_INVALID: 'The server answered with something that does not follow the protocol.',
+  ANALYSIS_TIMEOUT: 'The study is stored, but its analysis did not end in the time that the caller gave.',
+  PROOF_INVALID: 'The audit log proof does not hold: the result may not be what was logged.',
+} as const;
+
+export type ClientCode = keyof typeof CLIENT_CODES;

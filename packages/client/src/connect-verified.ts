@@ -1,0 +1,94 @@
+/** Verify first, then send, over the same connection: the only way in which this client sends anything. */
+import { randomBytes } from 'node:crypto';
+import {
+  type Evidence,
+  type Policy,
+  RejectedError,
+  UnavailableError,
+  type Verdict,
+  verifyEvidence,
+} from '@abaton/verify';
+import { type Channel, type ChannelRequest, type ChannelResponse, openChannel } from './channel.ts';
+import type { ClientCode } from './codes.ts';
+
+export interface VerifyOptions {
+  /** https: address of the server. */
+  url: string;
+  policy: Policy;
+  /** SHA-256 of the root of a software TEE. Its evidence is then accepted for synthetic data, and still says `simulated`. */
+  acceptSimulatedRootSha256?: string;
+  /** For tests. */
+  nowMs?: () => number;
+}
+
+export interface VerifiedConnection {
+  verdict: Verdict;
+  evidence: Evidence;
+  keyExchange: string | null;
+  request(request: ChannelRequest): Promise<ChannelResponse>;
+  close(): void;
+}
+
+const NONCE_BYTES = 32; // what the server's /attestation takes
+const MAX_EVIDENCE_BYTES = 4 * 2 ** 20; // quote 5 kB, collateral 60 kB, event log 60 kB; GPU evidence will add about 1 MB
+
+/** Throws NOT_VERIFIED with this verdict as its `cause` when the evidence does not hold. */
+export class NotVerifiedError extends RejectedError<ClientCode> {
+  readonly verdict: Verdict;
+
+  constructor(verdict: Verdict) {
+    const failed = verdict.checks.filter((check) => check.status === 'fail');
+    super(
+      'NOT_VERIFIED',
+      `The evidence was refused, and nothing was sent: ${failed.map((check) => check.code).join(', ') || 'a required check did not run'}.`,
+    );
+    this.verdict = verdict;
+  }
+}
+
+/** Asks for fresh evidence over the channel and judges it for exactly this channel. */
+async function fetchVerdict(
+  channel: Channel,
+  options: VerifyOptions,
+): Promise<{ verdict: Verdict; evidence: unknown }> {
+  const nonce = randomBytes(NONCE_BYTES).toString('hex');
+  const response = await channel.request({ method: 'GET', path: `/attestation?nonce=${nonce}` });
+  if (response.status !== 200)
+    throw new UnavailableError<ClientCode>(
+      'EVIDENCE_UNAVAILABLE',
+      `The server answered ${response.status} instead of evidence. Try again later.`,
+    );
+  const evidence = await response.json(MAX_EVIDENCE_BYTES);
+  const verdict = await verifyEvidence({
+    evidence,
+    policy: options.policy,
+    nowMs: options.nowMs?.() ?? Date.now(),
+    expect: { nonce, tlsSpkiSha256: channel.peerSpkiSha256 },
+    ...(options.acceptSimulatedRootSha256 ? { acceptSimulatedRootSha256: options.acceptSimulatedRootSha256 } : {}),
+  });
+  return { verdict, evidence };
+}
+
+/** The library call of DESIGN.md: says what may be sent, and sends nothing but the question. Throws only when it cannot ask. */
+export async function verifyAttestation(options: VerifyOptions): Promise<Verdict> {
+  const channel = await openChannel(options.url);
+  try {
+    return (await fetchVerdict(channel, options)).verdict;
+  } finally {
+    channel.close();
+  }
+}
+
+/** Connects, verifies, and returns the connection only when the verdict is valid. Throws NotVerifiedError otherwise. */
+export async function connectVerified(options: VerifyOptions): Promise<VerifiedConnection> {
+  const channel = await openChannel(options.url);
+  try {
+    const { verdict, evidence } = await fetchVerdict(channel, options);
+    if (!verdict.valid || verdict.send === 'nothing') throw new NotVerifiedError(verdict);
+    const { keyExchange, request, close } = channel;
+    return { verdict, evidence: evidence as Evidence, keyExchange, request, close };
+  } catch (error) {
+    channel.close();
+    throw error;
+  }
+}

@@ -1,0 +1,13 @@
+export type { AnalysisResult } from './analysis-result.ts';
+export { type Analysis, awaitAnalysis, digestResult, type ProvenResult } from './await-analysis.ts';
+export type { ChannelRequest, ChannelResponse } from './channel.ts';
+export { CLIENT_CODES, type ClientCode } from './codes.ts';
+export {
+  connectVerified,
+  NotVerifiedError,
+  type VerifiedConnection,
+  type VerifyOptions,
+  verifyAttestation,
+} from './connect-verified.ts';
+export { fetchCollateral, type PlatformId } from './pccs.ts';
+export { type StoreAnswer, sendFiles } from './send-study.ts';

@@ -1,0 +1,98 @@
+/** STOW-RS (PS3.18, 10.5) over a verified connection: files go as they are, as one streamed multipart/related body. */
+import { randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { UnavailableError } from '@abaton/verify';
+import type { ClientCode } from './codes.ts';
+import type { VerifiedConnection } from './connect-verified.ts';
+
+export interface StoreAnswer {
+  /** Study Instance UIDs that now have instances from this request. */
+  studies: string[];
+  stored: number;
+  /** DICOM failure reason (0008,1197) of each instance that was refused. */
+  failures: { reason: number; sopInstanceUid: string | null; comment: string | null }[];
+}
+
+/** Sends the files. `onProgress` gets bytes. Throws ANSWER_INVALID, CONNECTION_LOST, or the server's refusal. */
+export async function sendFiles(
+  connection: VerifiedConnection,
+  files: readonly string[],
+  onProgress: (doneBytes: number, totalBytes: number) => void = () => {},
+): Promise<StoreAnswer> {
+  const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  const boundary = randomUUID();
+  let done = 0;
+  async function* body(): AsyncGenerator<Uint8Array> {
+    for (const file of files) {
+      yield Buffer.from(`--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`);
+      for await (const chunk of createReadStream(file)) {
+        yield chunk;
+        done += chunk.length;
+        onProgress(done, total);
+      }
+      yield Buffer.from('\r\n');
+    }
+    yield Buffer.from(`--${boundary}--\r\n`);
+  }
+  const response = await connection.request({
+    method: 'POST',
+    path: '/dicom-web/studies',
+    headers: {
+      'content-type': `multipart/related; type="application/dicom"; boundary=${boundary}`,
+      accept: 'application/dicom+json',
+    },
+    body: body(),
+  });
+  const answer = await response.json();
+  // 200 all stored, 202 some, 409 none (PS3.18, Table 10.5.3-1): in each the body says what became of every instance.
+  if (![200, 202, 409].includes(response.status)) throw refusal(response.status, answer);
+  return parseStoreAnswer(answer);
+}
+
+/** The server's own error body: `{ code, message }`. */
+export function refusal(status: number, answer: unknown): UnavailableError {
+  const { code, message } = (answer ?? {}) as { code?: unknown; message?: unknown };
+  return new UnavailableError(
+    typeof code === 'string' ? code : 'ANSWER_INVALID',
+    typeof message === 'string' ? message : `The server answered ${status}.`,
+  );
+}
+
+type Json = Record<string, { Value?: unknown[] } | undefined>;
+
+const REFERENCED_SOP_SEQUENCE = '00081199';
+const FAILED_SOP_SEQUENCE = '00081198';
+const OTHER_FAILURES_SEQUENCE = '0008119A';
+const RETRIEVE_URL = '00081190';
+const FAILURE_REASON = '00081197';
+const REFERENCED_SOP_INSTANCE_UID = '00081155';
+const ERROR_COMMENT = '00000902';
+
+/** Reads the Store Instances Response Module (PS3.18, Table I.2-1). */
+function parseStoreAnswer(answer: unknown): StoreAnswer {
+  if (typeof answer !== 'object' || answer === null)
+    throw new UnavailableError<ClientCode>('ANSWER_INVALID', 'The answer to the upload is not a DICOM JSON object.');
+  const items = (tag: string) => ((answer as Json)[tag]?.Value ?? []) as Json[];
+  const first = (item: Json, tag: string) => item[tag]?.Value?.[0];
+  const stored = items(REFERENCED_SOP_SEQUENCE);
+  const studies = new Set<string>();
+  for (const item of stored) {
+    const study = /\/studies\/([0-9.]+)/.exec(String(first(item, RETRIEVE_URL) ?? ''))?.[1];
+    if (study) studies.add(study);
+  }
+  return {
+    studies: [...studies],
+    stored: stored.length,
+    failures: [...items(FAILED_SOP_SEQUENCE), ...items(OTHER_FAILURES_SEQUENCE)].map((item) => {
+      const comment = first(item, ERROR_COMMENT);
+      const uid = first(item, REFERENCED_SOP_INSTANCE_UID);
+      return {
+        reason: Number(first(item, FAILURE_REASON) ?? 0),
+        sopInstanceUid: typeof uid === 'string' ? uid : null,
+        comment: typeof comment === 'string' ? comment : null,
+      };
+    }),
+  };
+}

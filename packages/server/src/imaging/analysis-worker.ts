@@ -1,0 +1,61 @@
+/** Takes analysis jobs one after another until it is stopped. */
+
+import type { Job, JobQueue } from '../jobs/queue.ts';
+import type { Logger } from '../log.ts';
+import type { AttemptOutcome } from './analyze-study.ts';
+
+export interface WorkerOptions {
+  queue: JobQueue;
+  maxAttempts: number;
+  log: Logger;
+  /** False while nothing may be processed (gate closed): jobs then wait, and lose no attempt. */
+  ready: () => boolean;
+  /** Runs one job. May throw: that counts as 'again'. */
+  run: (job: Job, lastAttempt: boolean) => Promise<AttemptOutcome>;
+}
+
+export interface Worker {
+  /** Resolves when the job under way has ended; no new one is taken. */
+  stop(): Promise<void>;
+}
+
+const POLL_MS = 50; // a due job waits at most this long; one indexed query each time costs about 0.02 ms
+const LEASE_MS = 30_000; // renewed while the work runs; after a crash the study waits this long at most
+const RETRY_DELAY_MS = 2_000; // enough for a child to be replaced or a gate to reopen
+
+export function startAnalysisWorker({ queue, maxAttempts, log, ready, run }: WorkerOptions): Worker {
+  let stopping = false;
+  const work = async (job: Job) => {
+    const renewal = setInterval(() => void queue.extend(job, LEASE_MS).catch(() => {}), LEASE_MS / 3);
+    try {
+      const lastAttempt = job.attempt >= maxAttempts;
+      const outcome = await run(job, lastAttempt).catch((error) => {
+        log.error('job-failed', {
+          kind: job.kind,
+          attempt: job.attempt,
+          code: (error as { code?: string }).code ?? 'INTERNAL',
+        });
+        return 'again' as const;
+      });
+      // After the last attempt the job is dead and its study reads `failed`: visible, and never negative.
+      if (outcome === 'again' && (await queue.retry(job, RETRY_DELAY_MS, maxAttempts)) === 'dead')
+        log.error('job-dead', { kind: job.kind, attempt: job.attempt });
+    } finally {
+      clearInterval(renewal);
+    }
+  };
+  const loop = async () => {
+    while (!stopping) {
+      const job = ready() ? await queue.lease('analyze-study', LEASE_MS).catch(() => null) : null;
+      if (job) await work(job).catch(() => {});
+      else await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  };
+  const done = loop();
+  return {
+    stop() {
+      stopping = true;
+      return done;
+    },
+  };
+}
