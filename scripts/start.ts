@@ -37,7 +37,7 @@ async function startProcess(
   });
   const exited = new Promise<void>((resolve) => child.on('exit', () => resolve()));
   const ready = await new Promise<string>((resolve, reject) => {
-    createInterface({ input: child.stdout }).once('line', resolve);
+    createInterface({ input: child.stdout! }).once('line', resolve);
     child.on('exit', (code) =>
       reject(
         new Error(

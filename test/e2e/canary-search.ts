@@ -46,7 +46,16 @@ export function createSearch(canaries: readonly Buffer[]): (haystack: Buffer) =>
     needles
       .filter(({ bytes }) => haystack.includes(bytes))
       .map(({ canary, encoding }) => ({ canary, encoding: where + encoding }));
-  return (haystack) => [...scan(haystack, ''), ...inflatedParts(haystack).flatMap((part) => scan(part, 'deflated '))];
+  return (haystack) => [
+    ...scan(haystack, ''),
+    ...[haystack, ...base64Parts(haystack)].flatMap(inflatedParts).flatMap((part) => scan(part, 'deflated ')),
+  ];
+}
+
+/** Long runs of base64 or base64url, decoded: compressed data may be written as text. */
+function base64Parts(haystack: Buffer): Buffer[] {
+  const runs = haystack.toString('latin1').match(/[A-Za-z0-9+/_-]{24,}={0,2}/g) ?? [];
+  return runs.map((run) => Buffer.from(run, 'base64'));
 }
 
 /** Whatever inflates from a gzip or zlib header, and the whole as raw deflate. */

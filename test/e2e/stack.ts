@@ -96,7 +96,7 @@ async function startSoftTee(dir: string, args: string[]): Promise<SoftTeeProcess
               );
           },
         );
-        ask.on('error', reject).end(JSON.stringify({ fault: name }));
+        ask.on('error', reject).end(JSON.stringify({ name }));
       }),
     async stop() {
       child.kill('SIGTERM');

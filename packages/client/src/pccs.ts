@@ -56,7 +56,11 @@ interface Part {
 }
 
 const unavailable = (url: string, why: string, cause?: unknown) =>
-  new UnavailableError<'COLLATERAL_UNAVAILABLE'>('COLLATERAL_UNAVAILABLE', `${url} ${why}. Check the address of the PCCS.`, { cause });
+  new UnavailableError<'COLLATERAL_UNAVAILABLE'>(
+    'COLLATERAL_UNAVAILABLE',
+    `${url} ${why}. Check the address of the PCCS.`,
+    { cause },
+  );
 
 async function fetchPart(url: string): Promise<Part> {
   try {
@@ -69,7 +73,11 @@ async function fetchPart(url: string): Promise<Part> {
       length += chunk.length;
       if (length > MAX_BYTES) throw unavailable(url, `answered more than ${MAX_BYTES} bytes`);
     }
-    return { url, headers: response.headers, bytes: new Uint8Array(await new Blob(chunks as BlobPart[]).arrayBuffer()) };
+    return {
+      url,
+      headers: response.headers,
+      bytes: new Uint8Array(await new Blob(chunks as BlobPart[]).arrayBuffer()),
+    };
   } catch (cause) {
     if (cause instanceof UnavailableError) throw cause;
     throw unavailable(url, 'cannot be reached', cause);
@@ -78,9 +86,10 @@ async function fetchPart(url: string): Promise<Part> {
 
 /** Cuts the signed text out as it came: the signature covers these bytes, not a re-serialised form of them. */
 function parseSigned({ url, bytes }: Part, member: string): { text: string; signature: string } {
-  const match = new RegExp(`^\\s*{\\s*"${member}"\\s*:\\s*({.*})\\s*,\\s*"signature"\\s*:\\s*"([0-9a-fA-F]{128})"\\s*}\\s*$`, 's').exec(
-    new TextDecoder().decode(bytes),
-  );
+  const match = new RegExp(
+    `^\\s*{\\s*"${member}"\\s*:\\s*({.*})\\s*,\\s*"signature"\\s*:\\s*"([0-9a-fA-F]{128})"\\s*}\\s*$`,
+    's',
+  ).exec(new TextDecoder().decode(bytes));
   if (!match) throw unavailable(url, `did not answer with ${member} and its signature`);
   return { text: match[1]!, signature: match[2]!.toLowerCase() };
 }

@@ -132,6 +132,18 @@ export const SETTINGS = {
     default: 50,
     prevents: 'State of a compromised model process that outlives many patients; 1 gives each study its own process.',
   },
+  modelProcesses: {
+    env: 'ABATON_MODEL_PROCESSES',
+    kind: 'count',
+    default: 1,
+    prevents: 'More studies at once than there are cores and memory for.',
+  },
+  killAt: {
+    env: 'ABATON_KILL_AT',
+    kind: 'text',
+    default: null,
+    prevents: 'A crash at a place that no test has tried: for tests, the process kills itself at that durable step.',
+  },
   jobAttempts: {
     env: 'ABATON_JOB_ATTEMPTS',
     kind: 'count',

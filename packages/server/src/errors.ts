@@ -79,6 +79,13 @@ export const ERRORS = {
     meaning: 'The guest agent does not answer.',
     remedy: 'Check that the agent socket is mounted; the server keeps retrying.',
   },
+  COLLATERAL_UNAVAILABLE: {
+    class: 'retry',
+    status: 503,
+    issue: 'transient',
+    meaning: 'The collateral that a verifier needs cannot be fetched.',
+    remedy: 'Check PCCS_URL and the way to it; the server keeps retrying.',
+  },
   ATTESTATION_FAILED: {
     class: 'stop',
     status: 503,

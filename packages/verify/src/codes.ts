@@ -36,3 +36,8 @@ export const VERIFICATION_CODES = {
 } as const;
 
 export type VerificationCode = keyof typeof VERIFICATION_CODES;
+
+/** What the caller of this package has to fix. Part of the same page. */
+export const CALLER_CODES = {
+  POLICY_INVALID: 'The policy does not follow its schema; the message names the member.',
+} as const;

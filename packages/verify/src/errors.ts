@@ -2,6 +2,9 @@
  * Three classes, named by what the caller must do. `code` is one of a closed list that `docs/reference/errors.md`
  * explains; `message` says what happened and what to do, in ids and sizes, never in patient data.
  */
+import { MalformedError } from './bytes.ts';
+import type { VerificationCode } from './codes.ts';
+
 export class AbatonError<Code extends string = string> extends Error {
   readonly code: Code;
 
@@ -20,3 +23,30 @@ export class UnavailableError<Code extends string = string> extends AbatonError<
 
 /** Stop: a security check did not hold. Exit code 3. */
 export class RejectedError<Code extends string = string> extends AbatonError<Code> {}
+
+/** One check of the evidence failed. `expected` and `seen` are for people. */
+export class VerificationError extends RejectedError<VerificationCode> {
+  readonly expected: string;
+  readonly seen: string;
+
+  constructor(code: VerificationCode, expected: string, seen: string) {
+    super(code, `expected ${expected}, seen ${seen}`);
+    this.expected = expected;
+    this.seen = seen;
+  }
+}
+
+/** Throws VerificationError. */
+export function refuse(code: VerificationCode, expected: string, seen: string): never {
+  throw new VerificationError(code, expected, seen);
+}
+
+/** Runs `read`; input that does not follow its format is refused with `code`. */
+export function reading<T>(code: VerificationCode, what: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof MalformedError) refuse(code, `a well-formed ${what}`, error.message);
+    throw error;
+  }
+}

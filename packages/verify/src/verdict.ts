@@ -2,28 +2,31 @@
 import type { VerificationCode } from './codes.ts';
 
 /** In the order in which they run; docs/reference/checks.md explains each. */
-export type CheckId =
-  | 'evidence-format'
-  | 'quote-format'
-  | 'trust-root'
-  | 'certificate-chain'
-  | 'revocation-lists'
-  | 'collateral'
-  | 'quote-signature'
-  | 'qe-identity'
-  | 'tdx-module'
-  | 'tcb-status'
-  | 'td-attributes'
-  | 'event-log'
-  | 'os-measurement'
-  | 'code-hash'
-  | 'report-data'
-  | 'nonce'
-  | 'channel'
-  | 'manifest'
-  | 'access-policy'
-  | 'model-registry'
-  | 'gpu';
+export const CHECKS = {
+  'evidence-format': 'Evidence can be read',
+  'quote-format': 'Quote is a TDX quote',
+  'trust-root': 'Root of trust is known',
+  'certificate-chain': 'Platform certificate is valid',
+  'revocation-lists': 'No certificate is revoked',
+  collateral: 'Collateral is signed and in date',
+  'quote-signature': 'Quote is signed by the platform',
+  'qe-identity': "Quoting enclave is Intel's",
+  'tdx-module': "TDX module is Intel's",
+  'tcb-status': 'Platform has its security updates',
+  'td-attributes': 'Trust domain cannot be debugged',
+  'event-log': 'Event log replays to the measurements',
+  'os-measurement': 'Operating system is listed',
+  'code-hash': 'Code is the expected one',
+  'report-data': 'Quote was made for these contents',
+  nonce: 'Quote is fresh',
+  channel: 'Channel ends inside the trust domain',
+  manifest: 'Deployment manifest is listed',
+  'access-policy': 'Access policy is listed',
+  'model-registry': 'Models are listed',
+  gpu: 'GPU is attested',
+} as const;
+
+export type CheckId = keyof typeof CHECKS;
 
 export interface Check {
   id: CheckId;
@@ -32,6 +35,7 @@ export interface Check {
   /** Present when `status` is 'fail': distinct for "revoked", "out of date", "wrong code" and so on. */
   code?: VerificationCode;
   expected?: string;
+  /** What was found; for 'not-run', why, unless an earlier failure is the reason. */
   seen?: string;
 }
 
@@ -61,4 +65,30 @@ export interface Verdict {
   tcbStatus: string | null;
   advisories: string[];
   checks: Check[];
+}
+
+/** Pinning these is not required of evidence that can never carry patient data. */
+const PINS: readonly CheckId[] = ['manifest', 'access-policy', 'model-registry'];
+
+/** What follows from the checks. One that did not run is not a pass, unless nobody has asked for it. */
+export function conclude(
+  checks: readonly Check[],
+  trust: TrustLabel,
+  gpuRequired: boolean,
+): Pick<Verdict, 'valid' | 'send'> {
+  const dispensable = (id: CheckId): boolean =>
+    (id === 'gpu' && !gpuRequired) || (PINS.includes(id) && trust === 'simulated');
+  const valid = checks.every(({ id, status }) => status === 'pass' || (status === 'not-run' && dispensable(id)));
+  if (!valid || trust === 'none') return { valid: false, send: 'nothing' };
+  return { valid, send: trust === 'simulated' ? 'synthetic-only' : 'phi' };
+}
+
+/** The one sentence for people, and the exit code of `abaton verify`. */
+export function summarizeVerdict({ send, trust }: Pick<Verdict, 'send' | 'trust'>): {
+  headline: string;
+  exitCode: 0 | 3;
+} {
+  if (send === 'phi') return { headline: 'Safe to send PHI', exitCode: 0 };
+  if (send === 'synthetic-only') return { headline: 'Safe to send SYNTHETIC data only', exitCode: 0 };
+  return { headline: trust === 'simulated' ? 'DO NOT send PHI (simulated)' : 'DO NOT send PHI', exitCode: 3 };
 }

@@ -7,7 +7,7 @@ import type { AttemptOutcome } from './analyze-study.ts';
 export interface WorkerOptions {
   queue: JobQueue;
   maxAttempts: number;
-  log: Logger;
+  logger: Logger;
   /** False while nothing may be processed (gate closed): jobs then wait, and lose no attempt. */
   ready: () => boolean;
   /** Runs one job. May throw: that counts as 'again'. */
@@ -23,14 +23,14 @@ const POLL_MS = 50; // a due job waits at most this long; one indexed query each
 const LEASE_MS = 30_000; // renewed while the work runs; after a crash the study waits this long at most
 const RETRY_DELAY_MS = 2_000; // enough for a child to be replaced or a gate to reopen
 
-export function startAnalysisWorker({ queue, maxAttempts, log, ready, run }: WorkerOptions): Worker {
+export function startAnalysisWorker({ queue, maxAttempts, logger, ready, run }: WorkerOptions): Worker {
   let stopping = false;
   const work = async (job: Job) => {
     const renewal = setInterval(() => void queue.extend(job, LEASE_MS).catch(() => {}), LEASE_MS / 3);
     try {
       const lastAttempt = job.attempt >= maxAttempts;
       const outcome = await run(job, lastAttempt).catch((error) => {
-        log.error('job-failed', {
+        logger.error('job-failed', {
           kind: job.kind,
           attempt: job.attempt,
           code: (error as { code?: string }).code ?? 'INTERNAL',
@@ -39,7 +39,7 @@ export function startAnalysisWorker({ queue, maxAttempts, log, ready, run }: Wor
       });
       // After the last attempt the job is dead and its study reads `failed`: visible, and never negative.
       if (outcome === 'again' && (await queue.retry(job, RETRY_DELAY_MS, maxAttempts)) === 'dead')
-        log.error('job-dead', { kind: job.kind, attempt: job.attempt });
+        logger.error('job-dead', { kind: job.kind, attempt: job.attempt });
     } finally {
       clearInterval(renewal);
     }

@@ -12,8 +12,7 @@ import type { Vault } from '../vault/vault.ts';
 import type { AnalysisResult } from './analysis.ts';
 import type { NewInstance, StoredInstance, StudyArchive, StudyRef } from './archive.ts';
 import { buildSr } from './sr.ts';
-import { keywordTags } from './tags.ts';
-import { stringValue } from './values.ts';
+import { text } from './values.ts';
 
 export interface AnalysisDeps {
   archive: StudyArchive;
@@ -110,7 +109,7 @@ function buildResult(
     .update(`abaton-result-v1\0${inputDigest}\0${model?.digest ?? 'none'}`)
     .digest('hex');
   const outcome = routing.kind === 'run' ? (inferred?.kind === 'scored' ? 'scored' : 'failed') : routing.kind;
-  const qcSubject = stringValue(source.dataset, keywordTags.QualityControlSubject) === 'YES'; // PS3.3 C.7.1.1
+  const qcSubject = text(source.dataset, 'QualityControlSubject') === 'YES'; // PS3.3 C.7.1.1
   return {
     version: 1,
     id,

@@ -24,7 +24,10 @@ export interface InstanceHeader {
   issuerOfPatientId: string;
   /** Every element up to the pixel data, without file meta. Values past `maxValueBytes` are left out. */
   dataset: Dataset;
-  /** Where (7FE0,0010) stands in the file: offset of its value, and its length or 'encapsulated'. Null when there is none. */
-  pixelData: { offset: number; length: number | 'encapsulated' } | null;
+  /**
+   * Where the pixel data (7FE0,0010), float (7FE0,0008) or double (7FE0,0009), stands: offset of its value in the file
+   * (deflated: in the inflated data set), and its length or 'encapsulated'. Null when there is none.
+   */
+  pixelData: { vr: string; offset: number; length: number | 'encapsulated' } | null;
   totalBytes: number;
 }

@@ -12,9 +12,9 @@ export interface ModelManifest {
   card: { file: string; sha256: string };
   /** For clinical use: always false for a reference model. */
   clinicalUse: false;
-  /** Routing: which images this model is for at all. */
+  /** Routing: which images this model is for at all. Values of Modality and Body Part Examined. */
   routing: { modalities: string[]; bodyParts: string[] };
-  /** Scope: outside it the answer is `out of scope` and no score. */
+  /** Scope: outside it the answer is `out of scope` and no score. Completed years, both ends included. */
   scope: { ageYears: { min: number; max: number } };
   input: {
     width: number;
@@ -46,12 +46,20 @@ export type Routing =
 /** Chooses by declared attributes only; pixels are not touched. */
 export type Route = (header: Dataset) => Routing;
 
+export type FailureReason = 'crashed' | 'timeout' | 'memory' | 'not-finite' | 'undecodable';
+
 export type InferenceOutcome =
   | { kind: 'scored'; score: number }
-  | { kind: 'failed'; reason: 'crashed' | 'timeout' | 'memory' | 'not-finite' | 'undecodable'; detail: string };
+  /** `detail` is one of a closed list: a model or an image cannot choose what it says. */
+  | { kind: 'failed'; reason: FailureReason; detail: string };
 
 export interface ModelRuntime {
-  /** Decodes and scores one Part 10 instance in an isolated child process. Never throws for what the input did. */
+  /** Starts a process for the model ahead of its first study. Throws MODEL_INVALID when the model does not load. */
+  prepare(model: LoadedModel): Promise<void>;
+  /**
+   * Decodes and scores one Part 10 instance in an isolated child process. Never throws for what the input did; throws
+   * what `part10` throws.
+   */
   infer(model: LoadedModel, part10: AsyncIterable<Uint8Array>, totalBytes: number): Promise<InferenceOutcome>;
   close(): Promise<void>;
 }

@@ -9,7 +9,7 @@ export type PatientRef = string & { readonly __brand: 'PatientRef' };
 /** Points at one sealed object. Contains no plaintext; kept in a row. */
 export interface SealedObject {
   blobKey: string;
-  /** Object key wrapped by the patient key; base64url, versioned. */
+  /** Object key wrapped by the patient key; base64url, versioned (layout in sealing-vault.ts). */
   wrappedKey: string;
   plaintextBytes: number;
   /** SHA-256 of the plaintext, hex. Kept only inside sealed rows: it identifies the content. */
@@ -18,7 +18,10 @@ export interface SealedObject {
 
 /** One object on its way in. The patient is often known only once the header has passed by, so it is named at the end. */
 export interface SealedWriter {
-  /** Resolves when more can be written (backpressure). */
+  /**
+   * Resolves when the chunk is taken (backpressure): its memory may be reused then, and the next one written. Throws
+   * STORE_UNAVAILABLE when the store has failed.
+   */
   write(chunk: Uint8Array): Promise<void>;
   /** On return the ciphertext is durable. The caller still has to commit the row that holds the result. */
   finish(patient: PatientRef): Promise<SealedObject>;
@@ -27,6 +30,9 @@ export interface SealedWriter {
 }
 
 export interface Vault {
+  /** 'none': old data opens for any code that gets the TEE key, since nobody outside holds a share of the epoch key. */
+  status(): { keyholder: 'none' | 'held'; epoch: number };
+
   patientRef(tenant: string, issuer: string, patientId: string): PatientRef;
   /** For a study without a patient id. */
   studyPatientRef(tenant: string, studyInstanceUid: string): PatientRef;
@@ -34,7 +40,10 @@ export interface Vault {
   blindIndex(kind: string, ...parts: readonly string[]): string;
 
   createObject(): SealedWriter;
-  /** Decrypts the object, or a part of it. Throws SEAL_BROKEN before it yields a changed chunk. */
+  /**
+   * Decrypts the object, or a part of it. Throws SEAL_BROKEN before it yields a changed chunk, REQUEST_INVALID when the
+   * range does not lie within the object.
+   */
   openObject(
     patient: PatientRef,
     object: SealedObject,

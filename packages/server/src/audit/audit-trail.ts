@@ -1,0 +1,79 @@
+/** Events become log entries: JCS JSON, version 1, with whatever identifies somebody keyed or sealed. */
+import { randomBytes } from 'node:crypto';
+import { canonicalize } from '@abaton/verify';
+import { errorOf } from '../errors.ts';
+import { AuditKeys } from './audit-keys.ts';
+import type { AuditEvent, AuditTrail } from './events.ts';
+import type { AuditLog } from './log.ts';
+
+/** One entry, parsed. Every member is always present; RFC 8785 gives it one text. */
+export interface AuditEntry {
+  v: 1;
+  /** ISO 8601 UTC with milliseconds; never before the entry above it (I11). */
+  time: string;
+  /** Id of the boot that wrote it. */
+  boot: string;
+  action: AuditEvent['action'];
+  actor: string;
+  /** Pseudonym of the patient and the epoch of its key (see AuditKeys); both null when no patient is concerned. */
+  pid: string | null;
+  pidEpoch: number | null;
+  object: { kind: string; ref: string } | null;
+  outcome: AuditEvent['outcome'];
+  facts: Record<string, string | number | boolean | null>;
+  /** 16 random bytes, base64url: leaf hashes are public, and without it one could test a guess at a whole entry. */
+  salt: string;
+  /** Sealed, base64url; null when there is none. */
+  detail: string | null;
+}
+
+/** Begins with 1; later epochs come with the rotation of keys. */
+const PID_EPOCH = 1;
+const SALT_BYTES = 16;
+
+export interface AuditTrailOptions {
+  log: AuditLog;
+  /** 32 bytes, derived from the TEE. */
+  auditKey: Uint8Array;
+  tenant: string;
+  /** Id of this boot, random: it selects the key that details are sealed under. */
+  bootId: string;
+  nowMs: () => number;
+}
+
+/** Reads the last entry's time, so that the clock of the host cannot go behind it. Throws LOG_CORRUPT, AUDIT_UNAVAILABLE. */
+export async function createAuditTrail(options: AuditTrailOptions): Promise<AuditTrail> {
+  const { log, auditKey, tenant, bootId, nowMs } = options;
+  const keys = new AuditKeys(auditKey, tenant);
+  let lastMs = log.size() === 0 ? Number.NEGATIVE_INFINITY : timeOf(await log.entry(log.size() - 1));
+
+  const format = ({ action, actor, patient, object, outcome, facts = {}, detail }: AuditEvent): string => {
+    lastMs = Math.max(lastMs, nowMs());
+    const entry: Omit<AuditEntry, 'detail'> = {
+      v: 1,
+      time: new Date(lastMs).toISOString(),
+      boot: bootId,
+      action,
+      actor,
+      pid: patient === null ? null : keys.pid(patient, PID_EPOCH),
+      pidEpoch: patient === null ? null : PID_EPOCH,
+      object,
+      outcome,
+      facts,
+      salt: randomBytes(SALT_BYTES).toString('base64url'),
+    };
+    return canonicalize({ ...entry, detail: detail === undefined ? null : keys.sealDetail(bootId, entry, detail) });
+  };
+
+  const record = async (event: AuditEvent) => log.append(Buffer.from(format(event)));
+  // Formatted and queued in this turn: their order in the log is the order of their times.
+  return { record, recordAll: (events) => Promise.all(events.map(record)) };
+}
+
+function timeOf(entry: Uint8Array): number {
+  try {
+    const time = Date.parse(JSON.parse(Buffer.from(entry).toString()).time);
+    if (Number.isFinite(time)) return time;
+  } catch {}
+  throw errorOf('LOG_CORRUPT', 'The last entry of the audit log has no time.');
+}

@@ -1,0 +1,39 @@
+/** The first entry of each start, before anything is served. */
+import { createHash, randomBytes } from 'node:crypto';
+import type { AuditTrail } from './events.ts';
+import type { AuditLog } from './log.ts';
+
+/** The nonce makes the checkpoint over this entry new: nobody can have cosigned it before. */
+const NONCE_BYTES = 32;
+
+export interface BootEntry {
+  index: number;
+  /** 32 random bytes, hex. */
+  nonce: string;
+  /** SHA-256 of the signed checkpoint that this boot found, hex. */
+  previousCheckpointSha256: string;
+}
+
+/**
+ * Records the start: a fresh nonce, the checkpoint found on disk, and the digest of the first quote (SHA-256 hex; null
+ * when there is none yet). On return the entry is durable; the quote that opens the gate is requested after it.
+ * Throws AUDIT_UNAVAILABLE.
+ */
+export async function recordBoot(options: {
+  log: AuditLog;
+  trail: AuditTrail;
+  quoteSha256: string | null;
+}): Promise<BootEntry> {
+  const { log, trail, quoteSha256 } = options;
+  const nonce = randomBytes(NONCE_BYTES).toString('hex');
+  const previousCheckpointSha256 = createHash('sha256').update(log.checkpoint()).digest('hex');
+  const { index } = await trail.record({
+    action: 'boot',
+    actor: 'abaton',
+    patient: null,
+    object: null,
+    outcome: 'success',
+    facts: { nonce, previousCheckpointSha256, previousSize: log.size(), quoteSha256 },
+  });
+  return { index, nonce, previousCheckpointSha256 };
+}

@@ -1,0 +1,317 @@
+/**
+ * The transparency log on disk. One commit for all callers that wait:
+ * entries → WAL, fdatasync → tree → full tiles → signed checkpoint (temp, fdatasync, rename, directory fsync) →
+ * acknowledge. The directory is a C2SP tlog-tiles log (`checkpoint`, `tile/…`) beside its `wal/`. Full tiles are synced
+ * later and rebuilt from the WAL at the start; partial ones are made when they are asked for, and put on disk within a
+ * second, so that a copy of the directory can be read by any tlog-tiles verifier. One process may write: the caller
+ * holds the lock on the data directory.
+ */
+import {
+  AbatonError,
+  type Checkpoint,
+  EMPTY_ROOT,
+  formatCheckpoint,
+  leafHash,
+  parseBundle,
+  parseTilePath,
+  TILE_WIDTH,
+  TileTree,
+  tileWidth,
+  verifyCheckpoint,
+  verifyInclusion,
+} from '@abaton/verify';
+import { durableStep } from '../durable-step.ts';
+import { errorOf } from '../errors.ts';
+import { type CheckpointSigner, createEd25519Signer } from './checkpoint-signer.ts';
+import { type LogDisk, openDisk } from './disk.ts';
+import { Frontier, hashLeaf } from './frontier.ts';
+import { GroupCommit } from './group-commit.ts';
+import type { AuditLog, LogProof } from './log.ts';
+import { TileFiles } from './tile-files.ts';
+import { Wal } from './wal.ts';
+
+/** An entry bundle counts the bytes of an entry in 16 bits (tlog-tiles, "Log entries"). */
+const MAX_ENTRY_BYTES = 65_535;
+/** A start replays at most three segments: about a second. */
+const SEGMENT_BYTES = 8 * 2 ** 20;
+
+/** The newest checkpoint that is durable. */
+interface Head {
+  size: number;
+  root: Uint8Array;
+  note: string;
+}
+
+export interface TileLogOptions {
+  dir: string;
+  /** Names the log: a schema-less URL without white space and "+", e.g. `hospital.example/audit/2026`. */
+  origin: string;
+  /** 32 bytes, derived from the TEE: the Ed25519 key that signs checkpoints. */
+  seed: Uint8Array;
+  /** For tests: small segments, and a disk that fails. */
+  segmentBytes?: number;
+  disk?: LogDisk;
+}
+
+/**
+ * Opens the log or begins one, and recovers from a crash at any point: what was acknowledged is there, what follows it
+ * whole in the WAL is kept (a checkpoint over it may have been signed), a torn tail is cut. Throws LOG_CORRUPT when the
+ * data contradict the newest checkpoint, STATE_TOO_NEW, AUDIT_UNAVAILABLE when the disk cannot be read or written.
+ */
+export async function openTileLog(options: TileLogOptions): Promise<TileLog> {
+  try {
+    return await TileLog.open(options);
+  } catch (error) {
+    throw error instanceof AbatonError ? error : unavailable('The audit log cannot be opened.', error);
+  }
+}
+
+export class TileLog implements AuditLog {
+  readonly #disk: LogDisk;
+  readonly #origin: string;
+  /** Newest first. */
+  readonly #signers: readonly CheckpointSigner[];
+  readonly #wal: Wal;
+  readonly #files: TileFiles;
+  readonly #frontier: Frontier;
+  #head: Head;
+
+  readonly #commits = new GroupCommit({
+    commit: (entries) => this.#commit(entries),
+    tidy: () => this.#writePartials(),
+  });
+  #releasing: Promise<void> | null = null;
+
+  private constructor(
+    disk: LogDisk,
+    origin: string,
+    signers: readonly CheckpointSigner[],
+    wal: Wal,
+    files: TileFiles,
+    frontier: Frontier,
+    head: Head,
+  ) {
+    this.#disk = disk;
+    this.#origin = origin;
+    this.#signers = signers;
+    this.#wal = wal;
+    this.#files = files;
+    this.#frontier = frontier;
+    this.#head = head;
+  }
+
+  /** @internal see openTileLog */
+  static async open({ dir, origin, seed, segmentBytes = SEGMENT_BYTES, ...rest }: TileLogOptions): Promise<TileLog> {
+    const signers = [createEd25519Signer(origin, seed)];
+    const disk = rest.disk ?? (await openDisk(dir));
+    const files = new TileFiles(disk);
+    const note = (await disk.read('checkpoint'))?.toString('utf8');
+    const wal = await Wal.open(disk, segmentBytes);
+    if (note !== undefined && wal.first === null) throw corrupt('there is a checkpoint and no entry');
+    if (note === undefined && ((wal.first ?? 0) > 0 || (await disk.list('tile')).length > 0))
+      throw corrupt('there are entries and no checkpoint');
+    const committed = note === undefined ? { size: 0, root: EMPTY_ROOT } : verifyHead(note, signers);
+
+    // All before the oldest segment stands in full tiles that were synced before older segments were removed.
+    const base = Math.ceil((wal.first ?? 0) / TILE_WIDTH) * TILE_WIDTH;
+    const frontier = await Frontier.load(base, (level, n) => files.read({ level, n, width: TILE_WIDTH }));
+    if (frontier === null) throw corrupt('a full tile is missing');
+    const head: Head = { ...committed, note: note ?? '' };
+    const log = new TileLog(disk, origin, signers, wal, files, frontier, head);
+    if (committed.size < base) throw corrupt(`the checkpoint of size ${committed.size} is older than the tiles`);
+    log.#checkRoot();
+    try {
+      await log.#recover(base);
+      return log;
+    } catch (error) {
+      await wal.close();
+      throw error;
+    }
+  }
+
+  append(entry: Uint8Array): Promise<{ index: number }> {
+    if (entry.length === 0 || entry.length > MAX_ENTRY_BYTES)
+      return Promise.reject(
+        errorOf('TOO_LARGE', `A log entry has 1 to ${MAX_ENTRY_BYTES} bytes, not ${entry.length}.`),
+      );
+    return this.#commits.push(entry);
+  }
+
+  checkpoint(): string {
+    return this.#head.note;
+  }
+
+  vkeys(): string[] {
+    return this.#signers.map((signer) => signer.vkey);
+  }
+
+  size(): number {
+    return this.#head.size;
+  }
+
+  healthy(): boolean {
+    return this.#commits.healthy;
+  }
+
+  async entry(index: number): Promise<Uint8Array> {
+    return (await this.#prove(index, this.#head)).entry;
+  }
+
+  async proof(index: number): Promise<LogProof> {
+    const head = this.#head;
+    const { entry, hashes } = await this.#prove(index, head);
+    return {
+      index,
+      entry: Buffer.from(entry).toString('utf8'),
+      checkpoint: head.note,
+      hashes: hashes.map((hash) => Buffer.from(hash).toString('base64')),
+    };
+  }
+
+  /** That the tree of `oldSize` is a prefix of the newest checkpoint's; for witnesses. */
+  async consistencyProof(oldSize: number): Promise<{ checkpoint: string; hashes: string[] }> {
+    const { size, note } = this.#head;
+    if (!Number.isInteger(oldSize) || oldSize < 0 || oldSize > size)
+      throw errorOf('NOT_FOUND', `There is no tree of ${oldSize}.`);
+    const hashes = await this.#tree(size).consistencyProof(oldSize);
+    return { checkpoint: note, hashes: hashes.map((hash) => Buffer.from(hash).toString('base64')) };
+  }
+
+  /**
+   * What a stranger may read: `checkpoint` and hash tiles of the committed tree, full or partial. Null for everything
+   * else; entry bundles hold pseudonyms and are never given out.
+   */
+  async readTile(path: string): Promise<Uint8Array | null> {
+    if (path === 'checkpoint') return Buffer.from(this.#head.note);
+    const address = parseTilePath(path);
+    if (address === null || address.level === 'entries') return null;
+    const { level, n, width } = address;
+    return width <= tileWidth(level, n, this.#head.size) ? this.#readHashes(level, n, width) : null;
+  }
+
+  /** Commits what waits, and gives up the files. */
+  async close(): Promise<void> {
+    await this.#commits.close();
+    await this.#releasing;
+    await this.#wal.close();
+  }
+
+  #tree(size: number): TileTree {
+    return new TileTree(size, (level, n, width) => this.#readHashes(level, n, width));
+  }
+
+  async #readHashes(level: number, n: number, width: number): Promise<Uint8Array | null> {
+    return this.#frontier.edge(level, n, width) ?? this.#files.read({ level, n, width });
+  }
+
+  /** The entry and its inclusion proof, verified: what was changed on disk is found here. */
+  async #prove(index: number, { size, root }: Head): Promise<{ entry: Uint8Array; hashes: Uint8Array[] }> {
+    if (!Number.isInteger(index) || index < 0 || index >= size)
+      throw errorOf('NOT_FOUND', `Entry ${index} is not in the log of ${size}.`);
+    try {
+      const bundle = await this.#files.readBundle(Math.floor(index / TILE_WIDTH));
+      const entry = bundle && parseBundle(bundle)?.[index % TILE_WIDTH];
+      if (!entry) throw corrupt(`entry ${index} is missing`);
+      const hashes = await this.#tree(size).inclusionProof(index);
+      verifyInclusion(index, size, leafHash(entry), root, hashes);
+      return { entry, hashes };
+    } catch (cause) {
+      if (cause instanceof AbatonError) throw corrupt(`entry ${index} does not lead to the checkpoint`, cause);
+      throw unavailable(`Entry ${index} cannot be read.`, cause);
+    }
+  }
+
+  /** Adds what the WAL holds from `base` on, and signs it when it goes beyond the checkpoint. */
+  async #recover(base: number): Promise<void> {
+    for await (const { first, entries } of this.#wal.replay(this.#head.size)) {
+      for (const entry of entries.slice(Math.max(0, base - first))) {
+        this.#add(entry);
+        this.#checkRoot();
+      }
+      await this.#files.flush();
+    }
+    if (this.#wal.first === null) await this.#wal.rotate(0);
+    if (this.#head.note === '' || this.#frontier.size > this.#head.size) await this.#publish();
+    await this.#files.writePartials(this.#head.size, this.#frontier);
+  }
+
+  #checkRoot(): void {
+    if (this.#frontier.size === this.#head.size && !this.#frontier.root().equals(this.#head.root))
+      throw corrupt(`the entries do not lead to the checkpoint of size ${this.#head.size}`);
+  }
+
+  #add(entry: Buffer): void {
+    this.#files.addEntry(this.#frontier.size, entry);
+    for (const tile of this.#frontier.add(hashLeaf(entry))) this.#files.addTile(tile);
+  }
+
+  /** See GroupCommit. */
+  async #commit(entries: readonly Buffer[]): Promise<number> {
+    // First what an earlier, failed commit left: nothing piles up in memory while the disk is full.
+    await this.#files.flush();
+    const first = this.#frontier.size;
+    if (this.#wal.isFull) {
+      await this.#wal.rotate(first);
+      this.#releasing ??= this.#release().finally(() => {
+        this.#releasing = null;
+      });
+    }
+    await this.#wal.append(entries);
+    // From here on the entries are in the log for good, whether or not they are acknowledged.
+    for (const entry of entries) this.#add(entry);
+    await this.#files.flush();
+    durableStep('audit-tiles-written');
+    await this.#publish();
+    return first;
+  }
+
+  /** Signs the tree as it is. On return the checkpoint is durable. */
+  async #publish(): Promise<void> {
+    const { size } = this.#frontier;
+    const root = this.#frontier.root();
+    const text = formatCheckpoint(this.#origin, size, root);
+    const note = `${text}\n${this.#signers.map((signer) => signer.sign(text)).join('')}`;
+    await this.#disk.write('checkpoint.tmp', Buffer.from(note), { sync: true });
+    durableStep('audit-checkpoint-written');
+    await this.#disk.rename('checkpoint.tmp', 'checkpoint');
+    durableStep('audit-checkpoint-renamed');
+    await this.#disk.syncDirectory('');
+    durableStep('audit-checkpoint-synced');
+    this.#head = { size, root, note };
+  }
+
+  async #writePartials(): Promise<void> {
+    try {
+      await this.#files.writePartials(this.#head.size, this.#frontier);
+    } catch {
+      // They serve only copies of the directory; the next commit finds out about the disk by itself.
+    }
+  }
+
+  /** Syncs the full tiles, and then lets go of the WAL under them. In the background: no caller waits for it. */
+  async #release(): Promise<void> {
+    const covered = Math.floor(this.#head.size / TILE_WIDTH) * TILE_WIDTH;
+    try {
+      if (!(await this.#files.sync())) return;
+      durableStep('audit-tiles-synced');
+      await this.#wal.releaseBelow(covered);
+    } catch {
+      // The segments stay, and the next rotation tries again.
+    }
+  }
+}
+
+function verifyHead(note: string, signers: readonly CheckpointSigner[]): Checkpoint {
+  try {
+    return verifyCheckpoint(
+      note,
+      signers.map((signer) => signer.vkey),
+    );
+  } catch (cause) {
+    throw corrupt('the checkpoint is not one that this log signed', cause);
+  }
+}
+
+const corrupt = (why: string, cause?: unknown) =>
+  errorOf('LOG_CORRUPT', `The audit log contradicts itself: ${why}.`, { cause });
+const unavailable = (why: string, cause?: unknown) => errorOf('AUDIT_UNAVAILABLE', why, { cause });

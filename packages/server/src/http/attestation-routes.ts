@@ -1,0 +1,40 @@
+/** Evidence: fresh for whoever asks, and the reports of our own proofs. */
+import { Hono } from 'hono';
+import { errorOf } from '../errors.ts';
+import type { Metrics } from '../metrics.ts';
+import type { EvidenceSource } from '../tee/evidence.ts';
+import type { SelfAttestationMonitor } from '../tee/self-attestation.ts';
+import type { DoorEnv } from './app.ts';
+import { publicRead } from './public-read.ts';
+import { createRateLimit } from './rate-limit.ts';
+
+export interface AttestationDeps {
+  evidence: EvidenceSource;
+  monitor: Pick<SelfAttestationMonitor, 'find' | 'newest'>;
+  metrics: Metrics;
+}
+
+// a quoting enclave makes tens of quotes a second, and our own proofs need it too; a verifier asks once per connection
+const QUOTES_PER_SECOND = 20;
+const QUOTE_BURST = 40;
+
+export function attestationRoutes({ evidence, monitor, metrics }: AttestationDeps): Hono<DoorEnv> {
+  const limit = createRateLimit(QUOTES_PER_SECOND, QUOTE_BURST);
+  const served = metrics.counter('abaton_evidence_served_total', 'Fresh evidence handed out.');
+  const app = new Hono<DoorEnv>();
+
+  publicRead(app, '/attestation', async (c) => {
+    limit.take();
+    const fresh = await evidence.evidenceFor(c.req.query('nonce') ?? '');
+    served.add();
+    return c.json(fresh);
+  });
+
+  publicRead(app, '/attestations/:id', (c) => {
+    const report = monitor.find(c.req.param('id') ?? '');
+    if (!report) throw errorOf('NOT_FOUND', 'There is no such report; the last 100 of this process are kept.');
+    return c.json(report);
+  });
+
+  return app;
+}

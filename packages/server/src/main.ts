@@ -1,0 +1,217 @@
+/**
+ * The server: reads the settings, picks the drivers, wires the rooms, opens the door. Start it as
+ * `node packages/server/src/main.ts`; when it listens it prints one line of JSON on stdout, `{ url, … }`, and nothing
+ * more. SIGTERM or SIGINT ends it: no new work, running work to its end, then the log and the stores.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { AbatonError, canonicalize } from '@abaton/verify';
+import { createAuditTrail } from './audit/audit-trail.ts';
+import { openTileLog } from './audit/tile-log.ts';
+import { type Config, loadConfig } from './config.ts';
+import { setKillPoint } from './durable-step.ts';
+import { errorOf } from './errors.ts';
+import { analysisRoutes } from './http/analysis-routes.ts';
+import { createApp } from './http/app.ts';
+import { dicomwebRoutes } from './http/dicomweb/routes.ts';
+import { fhirRoutes } from './http/fhir-routes.ts';
+import { openDoor, tlsSpkiSha256 } from './http/server.ts';
+import { startAnalysisWorker } from './imaging/analysis-worker.ts';
+import { analyzeStudy } from './imaging/analyze-study.ts';
+import { createLogger, placeOf } from './log.ts';
+import { parseManifest } from './manifest.ts';
+import { createMetrics } from './metrics.ts';
+import { detectIsolation, requireIsolation } from './models/isolation.ts';
+import { loadRegistry } from './models/registry.ts';
+import { createRouter } from './models/router.ts';
+import { createModelRuntime } from './models/runtime.ts';
+import { openState } from './open-state.ts';
+import { openGuestAgent } from './tee/agent-client.ts';
+import { bootAttested } from './tee/boot.ts';
+import { createCollateralSource } from './tee/collateral.ts';
+import { createEvidenceSource } from './tee/evidence.ts';
+import { createGateKeeper, watchGate } from './tee/gate-keeper.ts';
+import { createSelfAttestation, selfPolicy } from './tee/self-attestation.ts';
+import { deriveTeeKeys } from './tee/tee-keys.ts';
+
+const CLOSE_GRACE_MS = 10_000; // orchestrators kill after 10 to 30 s; an upload that takes longer is sent again
+
+/** Until users, roles and destinations exist: everybody at the door, synthetic data, no destination. Bound in the evidence. */
+const BUILT_IN_POLICY = { version: 1, access: 'everyone-at-the-door', data: 'synthetic-only', destinations: [] };
+
+const logger = createLogger();
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+const nowMs = Date.now;
+
+async function start(config: Config): Promise<{ ready: Record<string, unknown>; stop(): Promise<void> }> {
+  setKillPoint(config.killAt);
+  const manifest = parseManifest(readManifest(config.manifestFile), config.manifestFile);
+  const registry = await loadRegistry(config.modelsDir, manifest.content.models);
+  const isolation = await detectIsolation();
+
+  const agent = openGuestAgent(config.agentSocket);
+  const info = await agent.info();
+  const keys = await deriveTeeKeys(agent);
+  const { tenant, studyIdleMs, dataDir } = config;
+  const state = await openState({ dataDir, teeKey: keys.vault, keyholderShare: null, tenant, studyIdleMs, nowMs });
+  const log = await openTileLog({
+    dir: join(dataDir, 'audit'),
+    origin: `abaton/${info.appId}/audit`,
+    seed: keys.auditLog,
+  });
+  const trail = await createAuditTrail({ log, auditKey: keys.auditEvents, tenant, bootId: randomUUID(), nowMs });
+
+  const tlsKey = await agent.getTlsKey({ subject: 'abaton', altNames: ['localhost', config.host] });
+  const binding = {
+    tlsSpkiSha256: tlsSpkiSha256(tlsKey),
+    manifestSha256: manifest.sha256,
+    policySha256: createHash('sha256').update(canonicalize(BUILT_IN_POLICY)).digest('hex'),
+    modelRegistrySha256: registry.digest,
+    requested: manifest.requested,
+  };
+  if (!config.pccsUrl)
+    throw errorOf('SETTING_INVALID', 'PCCS_URL must be set: without collateral nobody can verify the evidence.');
+  const evidence = createEvidenceSource({
+    agent,
+    collateral: createCollateralSource({ pccsUrl: config.pccsUrl, nowMs }),
+    log,
+    binding,
+  });
+  const monitor = createSelfAttestation({
+    evidence,
+    policy: selfPolicy(info, binding),
+    tlsSpkiSha256: binding.tlsSpkiSha256,
+    simulatedRootSha256: config.simulatedRootSha256,
+    intervalMs: config.attestationIntervalMs,
+    audit: trail,
+    logger,
+    nowMs,
+  });
+  const gate = createGateKeeper({
+    requested: config.mode,
+    monitor,
+    auditHealthy: () => log.healthy(),
+    attestationIntervalMs: config.attestationIntervalMs,
+  });
+  const proof = await bootAttested(monitor, trail, {
+    version,
+    mode: config.mode,
+    manifestSha256: manifest.sha256,
+    modelRegistrySha256: registry.digest,
+  });
+  requireIsolation(isolation, proof.trust === 'simulated');
+  if (isolation.level === 'none') logger.warn('models-not-isolated');
+
+  const metrics = createMetrics();
+  const { vault, archive, queue } = state;
+  const runtime = createModelRuntime({
+    isolation,
+    processes: config.modelProcesses,
+    studiesPerProcess: config.modelStudiesPerProcess,
+    timeMs: config.modelTimeMs,
+    memoryBytes: config.modelMemoryBytes,
+  });
+  const analysis = { archive, vault, gate, trail, route: createRouter(registry.models), runtime, nowMs };
+  const worker = startAnalysisWorker({
+    queue,
+    maxAttempts: config.jobAttempts,
+    logger,
+    ready: () => gate.state().open,
+    run: (job, lastAttempt) => analyzeStudy(analysis, job, lastAttempt),
+  });
+
+  const app = createApp({
+    evidence,
+    monitor,
+    gate,
+    log,
+    readTile: (path) => log.readTile(path),
+    metrics,
+    logger,
+    version,
+  });
+  const { maxInstanceBytes, maxHeaderBytes, maxConcurrentUploads } = config;
+  app.route(
+    '/',
+    dicomwebRoutes({
+      gate,
+      vault,
+      archive,
+      trail,
+      metrics,
+      tenant,
+      maxInstanceBytes,
+      maxHeaderBytes,
+      maxConcurrentUploads,
+    }),
+  );
+  app.route('/', analysisRoutes({ gate, archive, trail, log }));
+  app.route('/', fhirRoutes({ gate, archive, trail }));
+  const door = await openDoor({
+    key: tlsKey,
+    host: config.host,
+    port: config.port,
+    handler: (request, env) => app.fetch(request, env),
+  });
+  const watch = watchGate(gate, trail, logger);
+  // Warm models answer the first study as fast as the second; one that does not load shows at its first study as `failed`.
+  for (const model of registry.models.slice(0, config.modelProcesses))
+    void runtime.prepare(model).catch(() => logger.error('model-not-loaded', { digest: model.digest }));
+
+  const host = config.host.includes(':') ? `[${config.host}]` : config.host;
+  return {
+    ready: {
+      url: `https://${host}:${door.port}`,
+      pid: process.pid,
+      version,
+      mode: gate.state().mode,
+      trust: proof.trust,
+      codeHash: proof.codeHash,
+      isolation: isolation.level,
+    },
+    async stop() {
+      watch.stop();
+      monitor.stop();
+      await door.close(CLOSE_GRACE_MS);
+      await worker.stop();
+      await runtime.close();
+      await log.close();
+      await state.close();
+    },
+  };
+}
+
+function readManifest(file: string): Uint8Array {
+  try {
+    return readFileSync(file);
+  } catch (cause) {
+    throw errorOf('SETTING_INVALID', 'The file that ABATON_MANIFEST names cannot be read.', { cause });
+  }
+}
+
+/** Exit codes: 1 fix the configuration, 2 try again, 3 stop. */
+function exitCodeOf(error: unknown): number {
+  const kind = error instanceof AbatonError ? error.name : '';
+  return { ConfigurationError: 1, UnavailableError: 2, RejectedError: 3 }[kind] ?? 2;
+}
+
+try {
+  const { ready, stop } = await start(loadConfig());
+  let stopping = false;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.on(signal, () => {
+      if (stopping) return;
+      stopping = true;
+      void stop().then(() => process.exit(0));
+    });
+  process.stdout.write(`${JSON.stringify(ready)}\n`);
+} catch (error) {
+  // Our own messages hold ids and sizes only; of anything else only the place is written.
+  process.stderr.write(
+    error instanceof AbatonError ? `${error.code}: ${error.message}\n` : `INTERNAL at ${placeOf(error)}\n`,
+  );
+  process.exit(exitCodeOf(error));
+}

@@ -1,0 +1,38 @@
+/**
+ * The order in which the door opens (DESIGN.md, "Binding"): a first quote shows that the platform answers; the boot is
+ * written to the log; a second quote binds a checkpoint that contains the boot; only then does the gate look at proofs.
+ */
+import type { AuditTrail } from '../audit/events.ts';
+import type { Mode } from './gate.ts';
+import type { SelfAttestation, SelfAttestationMonitor } from './self-attestation.ts';
+
+export interface BootFacts {
+  /** Release of Abaton. */
+  version: string;
+  mode: Mode;
+  manifestSha256: string;
+  modelRegistrySha256: string;
+}
+
+/**
+ * Returns the second proof. A proof that fails does not stop the start: the server then serves evidence that shows why,
+ * with its gate closed, and goes on trying. Throws AUDIT_UNAVAILABLE when the boot cannot be recorded.
+ */
+export async function bootAttested(
+  monitor: SelfAttestationMonitor,
+  audit: Pick<AuditTrail, 'record'>,
+  facts: BootFacts,
+): Promise<SelfAttestation> {
+  const first = await monitor.prove();
+  await audit.record({
+    action: 'boot',
+    actor: 'abaton',
+    patient: null,
+    object: first.id ? { kind: 'evidence', ref: first.id } : null,
+    outcome: first.state === 'verified' ? 'success' : 'failure',
+    facts: { ...facts, codeHash: first.codeHash, trust: first.trust, codes: first.codes.join(' ') },
+  });
+  const second = await monitor.attest();
+  monitor.start();
+  return second;
+}

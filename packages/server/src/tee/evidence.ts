@@ -1,0 +1,63 @@
+/** Makes evidence for a nonce: one quote over everything that a verifier binds (DESIGN.md, "Binding"). */
+import { computeReportData, type Evidence, type ReportDataPreimage } from '@abaton/verify';
+import type { AuditLog } from '../audit/log.ts';
+import { errorOf } from '../errors.ts';
+import type { GuestAgent } from './agent-client.ts';
+import type { CollateralSource } from './collateral.ts';
+
+/** What stays the same while the process runs. Digests are 64 hex digits. */
+export interface EvidenceBinding {
+  /** SHA-256 of the SubjectPublicKeyInfo (DER) of the listener's certificate. */
+  tlsSpkiSha256: string;
+  manifestSha256: string;
+  /** Of the access policy and the destinations. */
+  policySha256: string;
+  modelRegistrySha256: string;
+  /** What the manifest asks for. */
+  requested: Evidence['requested'];
+}
+
+export interface EvidenceSource {
+  /**
+   * `nonce`: 64 hex digits. Throws NONCE_INVALID, AGENT_UNAVAILABLE or COLLATERAL_UNAVAILABLE. Neither logged nor kept:
+   * a stranger's nonce leaves no trace.
+   */
+  evidenceFor(nonce: string): Promise<Evidence>;
+}
+
+export interface EvidenceParts {
+  agent: Pick<GuestAgent, 'getQuote' | 'info'>;
+  collateral: CollateralSource;
+  log: Pick<AuditLog, 'checkpoint' | 'vkeys'>;
+  binding: EvidenceBinding;
+}
+
+export function createEvidenceSource({ agent, collateral, log, binding }: EvidenceParts): EvidenceSource {
+  const { requested, ...digests } = binding;
+  return {
+    async evidenceFor(nonce) {
+      if (!/^[0-9a-f]{64}$/.test(nonce)) throw errorOf('NONCE_INVALID', 'nonce must be 64 lower-case hex digits.');
+      const reportData: ReportDataPreimage = {
+        nonce,
+        ...digests,
+        tlsExporterSha256: null,
+        hpkePublicKey: null,
+        auditLogVkeys: log.vkeys(),
+        gpuEvidenceSha256: null,
+        checkpoint: log.checkpoint(), // durable already, so the quote never runs ahead of the log
+      };
+      const { quote, eventLog } = await agent.getQuote(await computeReportData(reportData));
+      const [{ appCompose }, attached] = await Promise.all([agent.info(), collateral.collateralFor(quote)]);
+      return {
+        version: 1,
+        teeType: 'intel-tdx',
+        quote: Buffer.from(quote).toString('hex'),
+        eventLog,
+        appCompose,
+        reportData,
+        collateral: attached,
+        requested,
+      };
+    },
+  };
+}

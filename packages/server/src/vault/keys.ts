@@ -1,0 +1,177 @@
+/**
+ * The key hierarchy: TEE key ‖ keyholder's share → epoch key → patient key → object key.
+ *
+ * - epoch key = HKDF-SHA256(TEE key ‖ share, 'abaton/epoch-key/v1/' epoch id): never stored. A new epoch, with a new
+ *   share, is how old keys become unreachable: once the old share is destroyed, so is every wrapped key that a copy of
+ *   an old disk still holds.
+ * - patient key: random, wrapped by the epoch key, in `patient_keys`; from it the keys for object keys and for values.
+ * - object key: random, wrapped by the patient's key, in the row of the object (sealing-vault.ts).
+ */
+import { randomBytes } from 'node:crypto';
+import { durableStep } from '../durable-step.ts';
+import { errorOf } from '../errors.ts';
+import type { Db, Queries } from './db.ts';
+import { deriveKey, KEY_BYTES, openEnvelope, sealEnvelope } from './envelope.ts';
+import type { PatientRef } from './vault.ts';
+
+export interface PatientKeys {
+  /** Wraps object keys. */
+  wrap: Uint8Array;
+  /** Seals values of rows. */
+  value: Uint8Array;
+}
+
+/** 32 bytes each, from the guest agent and from the keyholder; null until a keyholder is configured. */
+export interface RootSecrets {
+  teeKey: Uint8Array;
+  keyholderShare: Uint8Array | null;
+}
+
+const FIRST_EPOCH = 1;
+
+/** Opened patients that are kept in memory, so that a listing opens each key once. About 200 bytes each. */
+const CACHED_PATIENTS = 1024;
+
+export const requireSecret = (name: string, secret: Uint8Array): Uint8Array => {
+  if (secret.length !== KEY_BYTES) throw errorOf('SETTING_INVALID', `${name} must have ${KEY_BYTES} bytes.`);
+  return secret;
+};
+
+function deriveEpochKey({ teeKey, keyholderShare }: RootSecrets, epoch: number): Uint8Array {
+  const share = keyholderShare ? requireSecret('The share of the keyholder', keyholderShare) : new Uint8Array();
+  return deriveKey(Buffer.concat([requireSecret('The TEE key', teeKey), share]), `abaton/epoch-key/v1/${epoch}`);
+}
+
+const checkContext = (epoch: number) => ['epoch-check', String(epoch)];
+const patientKeyContext = (epoch: number, patient: PatientRef) => ['patient-key', String(epoch), patient];
+
+export class KeyHierarchy {
+  readonly #db: Db;
+  readonly #nowMs: () => number;
+  #secrets: RootSecrets;
+  #epoch = 0;
+  /** The active epoch, and while a rotation commits also its successor. */
+  readonly #epochKeys = new Map<number, Uint8Array>();
+  /** In order of last use. */
+  readonly #cache = new Map<PatientRef, PatientKeys>();
+
+  private constructor(db: Db, secrets: RootSecrets, nowMs: () => number) {
+    this.#db = db;
+    this.#secrets = secrets;
+    this.#nowMs = nowMs;
+  }
+
+  /** Opens the active epoch, or begins the first. Throws SEAL_BROKEN when the secrets are not those of the epoch. */
+  static async open(db: Db, secrets: RootSecrets, nowMs: () => number): Promise<KeyHierarchy> {
+    const keys = new KeyHierarchy(db, secrets, nowMs);
+    const [active] = await db.query(`select id, key_check from epochs where state = 'active'`);
+    if (active) {
+      keys.#epoch = Number(active.id);
+      const key = deriveEpochKey(secrets, keys.#epoch);
+      openEnvelope(key, checkContext(keys.#epoch), active.key_check as Uint8Array);
+      keys.#epochKeys.set(keys.#epoch, key);
+    } else {
+      await db.tx((q) => keys.#begin(q, FIRST_EPOCH, secrets));
+      keys.#epoch = FIRST_EPOCH;
+      durableStep('epoch-created');
+    }
+    return keys;
+  }
+
+  status(): { keyholder: 'none' | 'held'; epoch: number } {
+    return { keyholder: this.#secrets.keyholderShare ? 'held' : 'none', epoch: this.#epoch };
+  }
+
+  /** The patient's keys; new ones are durable on return. */
+  async forSealing(patient: PatientRef): Promise<PatientKeys> {
+    const known = await this.#find(patient);
+    if (known) return known;
+    await this.#db.tx(async (q) => {
+      const epoch = await activeEpoch(q);
+      const wrapped = sealEnvelope(this.#epochKey(epoch), patientKeyContext(epoch, patient), randomBytes(KEY_BYTES));
+      await q.query(
+        'insert into patient_keys (patient, epoch, wrapped) values ($1, $2, $3) on conflict (patient) do nothing',
+        [patient, epoch, wrapped],
+      );
+    });
+    durableStep('patient-key-committed');
+    return this.forOpening(patient);
+  }
+
+  /** Throws SEAL_BROKEN when there is no key, or it does not open. */
+  async forOpening(patient: PatientRef): Promise<PatientKeys> {
+    const keys = await this.#find(patient);
+    if (!keys) throw errorOf('SEAL_BROKEN', 'There is no key for the owner of a sealed value.');
+    return keys;
+  }
+
+  /**
+   * Begins an epoch under `keyholderShare` and wraps every patient key again, in one transaction: a crash leaves either
+   * the old epoch, which needs the old share, or the new one. On return nothing needs the old share any more.
+   */
+  async rotate(keyholderShare: Uint8Array | null): Promise<void> {
+    const secrets = { ...this.#secrets, keyholderShare };
+    const old = await this.#db.tx(async (q) => {
+      const old = await activeEpoch(q);
+      const next = old + 1;
+      await q.query(`update epochs set state = 'retired' where id = $1`, [old]);
+      await this.#begin(q, next, secrets);
+      for (const row of await q.query('select patient, wrapped from patient_keys')) {
+        const patient = row.patient as PatientRef;
+        const key = openEnvelope(this.#epochKey(old), patientKeyContext(old, patient), row.wrapped as Uint8Array);
+        const wrapped = sealEnvelope(this.#epochKey(next), patientKeyContext(next, patient), key);
+        await q.query('update patient_keys set epoch = $1, wrapped = $2 where patient = $3', [next, wrapped, patient]);
+      }
+      return old;
+    });
+    this.#secrets = secrets;
+    this.#epoch = old + 1;
+    this.#epochKeys.delete(old);
+    durableStep('epoch-rotated');
+  }
+
+  async #begin(q: Queries, epoch: number, secrets: RootSecrets): Promise<void> {
+    const key = deriveEpochKey(secrets, epoch);
+    this.#epochKeys.set(epoch, key);
+    await q.query(`insert into epochs (id, state, created_ms, key_check) values ($1, 'active', $2, $3)`, [
+      epoch,
+      this.#nowMs(),
+      sealEnvelope(key, checkContext(epoch), new Uint8Array()),
+    ]);
+  }
+
+  async #find(patient: PatientRef): Promise<PatientKeys | null> {
+    const cached = this.#cache.get(patient);
+    if (cached) return this.#remember(patient, cached);
+    const select = 'select epoch, wrapped from patient_keys where patient = $1';
+    let [row] = await this.#db.query(select, [patient]);
+    // A rotation may have ended since the row was read.
+    if (row && !this.#epochKeys.has(Number(row.epoch))) [row] = await this.#db.query(select, [patient]);
+    if (!row) return null;
+    const epoch = Number(row.epoch);
+    const key = openEnvelope(this.#epochKey(epoch), patientKeyContext(epoch, patient), row.wrapped as Uint8Array);
+    return this.#remember(patient, {
+      wrap: deriveKey(key, 'abaton/patient-key/v1/wrap'),
+      value: deriveKey(key, 'abaton/patient-key/v1/value'),
+    });
+  }
+
+  #remember(patient: PatientRef, keys: PatientKeys): PatientKeys {
+    this.#cache.delete(patient);
+    this.#cache.set(patient, keys);
+    const [oldest] = this.#cache.keys();
+    if (this.#cache.size > CACHED_PATIENTS && oldest) this.#cache.delete(oldest);
+    return keys;
+  }
+
+  #epochKey(epoch: number): Uint8Array {
+    const key = this.#epochKeys.get(epoch);
+    if (!key) throw errorOf('SEAL_BROKEN', 'A wrapped key belongs to an epoch that is over.');
+    return key;
+  }
+}
+
+async function activeEpoch(q: Queries): Promise<number> {
+  const [row] = await q.query(`select id from epochs where state = 'active'`);
+  return Number(row?.id);
+}

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { leafHash, parseBundle, rootOf, TILE_WIDTH, tilePath, tileWidth, verifyCheckpoint } from '@abaton/verify';
+import { openTileLog, type TileLog, type TileLogOptions } from '../../src/audit/tile-log.ts';
+
+export const ORIGIN = 'hospital.example/audit/2026';
+export const SEED = new Uint8Array(32).fill(42);
+
+/** Logs to close before their directory goes. */
+const logsIn = new Map<string, TileLog[]>();
+
+export async function scratch(t: TestContext): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'abaton-audit-'));
+  t.after(async () => {
+    for (const log of logsIn.get(dir) ?? []) await log.close();
+    await rm(dir, { recursive: true, force: true });
+  });
+  return dir;
+}
+
+export async function openLog(dir: string, options: Partial<TileLogOptions> = {}): Promise<TileLog> {
+  const log = await openTileLog({ dir, origin: ORIGIN, seed: SEED, ...options });
+  logsIn.set(dir, [...(logsIn.get(dir) ?? []), log]);
+  return log;
+}
+
+export const entryOf = (i: number, bytes = 24): Buffer => Buffer.from(`{"n":${i}}`.padEnd(bytes, ' '));
+
+/** Appends entries `from` to `to` in commits of `perCommit`. */
+export async function appendAll(log: TileLog, from: number, to: number, perCommit = 64): Promise<void> {
+  for (let i = from; i < to; i += perCommit)
+    await Promise.all(Array.from({ length: Math.min(perCommit, to - i) }, (_, k) => log.append(entryOf(i + k))));
+}
+
+/**
+ * Reads the directory of a closed log as a stranger would, with nothing of the server: checkpoint, then entry bundles,
+ * whose leaves must lead to its root. Returns the entries.
+ */
+export async function readDirectory(dir: string, vkeys: readonly string[]): Promise<Uint8Array[]> {
+  const { size, root } = verifyCheckpoint(await readFile(join(dir, 'checkpoint'), 'utf8'), vkeys);
+  const entries: Uint8Array[] = [];
+  for (let n = 0; n * TILE_WIDTH < size; n++) {
+    const path = tilePath({ level: 'entries', n, width: tileWidth('entries', n, size) });
+    entries.push(...(parseBundle(await readFile(join(dir, path))) ?? assert.fail(`bundle ${n}`)));
+  }
+  assert.deepEqual(rootOf(entries.map(leafHash)), root);
+  return entries;
+}

@@ -1,0 +1,150 @@
+/**
+ * A house with every real part between the door and the disk: TLS listener, application, gate keeper, vault, archive,
+ * queue, audit log. Only the monitor's verdict is set by hand, so that a test can close the gate.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startSoftTee } from '@abaton/soft-tee';
+import { createAuditTrail } from '../../src/audit/audit-trail.ts';
+import { openDisk } from '../../src/audit/disk.ts';
+import type { AuditEvent, AuditTrail } from '../../src/audit/events.ts';
+import { openTileLog } from '../../src/audit/tile-log.ts';
+import { errorOf } from '../../src/errors.ts';
+import { analysisRoutes } from '../../src/http/analysis-routes.ts';
+import { createApp } from '../../src/http/app.ts';
+import type { DicomwebDeps } from '../../src/http/dicomweb/deps.ts';
+import { dicomwebRoutes } from '../../src/http/dicomweb/routes.ts';
+import { openDoor } from '../../src/http/server.ts';
+import { SealedArchive } from '../../src/imaging/sealed-archive.ts';
+import { openSqliteQueue } from '../../src/jobs/sqlite-queue.ts';
+import { createLogger } from '../../src/log.ts';
+import { createMetrics } from '../../src/metrics.ts';
+import { openGuestAgent } from '../../src/tee/agent-client.ts';
+import { createGateKeeper } from '../../src/tee/gate-keeper.ts';
+import type { SelfAttestation } from '../../src/tee/self-attestation.ts';
+import { openDirectoryBlobs } from '../../src/vault/directory-blobs.ts';
+import { KeyHierarchy } from '../../src/vault/keys.ts';
+import { migrate } from '../../src/vault/migrations.ts';
+import { SealingVault } from '../../src/vault/sealing-vault.ts';
+import { openSqlite } from '../../src/vault/sqlite.ts';
+
+export type House = Awaited<ReturnType<typeof openHouse>>;
+
+export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurrentUploads' | 'maxInstanceBytes'>> = {}) {
+  const dir = await mkdtemp(join(tmpdir(), 'abaton-dicomweb-'));
+  const nowMs = () => Date.now();
+  const tenant = 'test';
+  const teeKey = randomBytes(32);
+  const lines: string[] = [];
+  const events: AuditEvent[] = [];
+  const report: SelfAttestation = {
+    id: '00'.repeat(32),
+    at: '2026-01-01T00:00:00Z',
+    state: 'verified',
+    codes: [],
+    trust: 'simulated',
+    codeHash: `sha256:${'00'.repeat(32)}`,
+    verdict: null,
+    evidence: null,
+  };
+  const world = { attested: true, diskFull: false };
+
+  const db = openSqlite(join(dir, 'rows.sqlite'));
+  await migrate(db, nowMs);
+  const blobs = await openDirectoryBlobs(join(dir, 'blobs'));
+  const vault = new SealingVault(blobs, await KeyHierarchy.open(db, { teeKey, keyholderShare: null }, nowMs), teeKey);
+  const queue = await openSqliteQueue(db, nowMs);
+  const archive = new SealedArchive({ db, blobs, vault, queue, tenant, studyIdleMs: 0, nowMs });
+  const disk = await openDisk(join(dir, 'log'));
+  const log = await openTileLog({
+    dir: join(dir, 'log'),
+    origin: 'test/log',
+    seed: randomBytes(32),
+    disk: {
+      ...disk,
+      async open(path) {
+        const file = await disk.open(path);
+        return {
+          ...file,
+          sync: () => (world.diskFull ? Promise.reject(new Error('no space left on device')) : file.sync()),
+        };
+      },
+    },
+  });
+  const auditKey = randomBytes(32);
+  const sealed = await createAuditTrail({ log, auditKey, tenant, bootId: 'test', nowMs });
+  const recordAll: AuditTrail['recordAll'] = async (batch) => {
+    const recorded = await sealed.recordAll(batch);
+    events.push(...batch);
+    return recorded;
+  };
+  const trail: AuditTrail = { recordAll, record: async (event) => (await recordAll([event]))[0]! };
+  const monitor = {
+    newest: () => (world.attested ? report : null),
+    find: () => null,
+    ageMs: () => 0,
+  };
+  const gate = createGateKeeper({
+    requested: 'synthetic',
+    monitor,
+    auditHealthy: () => log.healthy(),
+    attestationIntervalMs: 1000,
+  });
+  const metrics = createMetrics();
+  const logger = createLogger((line) => lines.push(line));
+  const evidence = {
+    evidenceFor: () => {
+      throw errorOf('AGENT_UNAVAILABLE', 'not in this test');
+    },
+  };
+  const app = createApp({ evidence, monitor, metrics, log, readTile: async () => null, gate, version: 'test', logger });
+  const deps: DicomwebDeps = {
+    gate,
+    vault,
+    archive,
+    trail,
+    metrics,
+    tenant,
+    maxInstanceBytes: 64 * 2 ** 20,
+    maxHeaderBytes: 16 * 2 ** 20,
+    maxConcurrentUploads: 4,
+    ...limits,
+  };
+  app.route('/', dicomwebRoutes(deps));
+  app.route('/', analysisRoutes({ gate, archive, trail, log }));
+
+  const socket = join(dir, 'agent.sock');
+  const tee = await startSoftTee({ state: join(dir, 'tee'), socket, compose: '{"name":"dicomweb"}' });
+  const key = await openGuestAgent(socket).getTlsKey({ subject: 'localhost', altNames: ['localhost'] });
+  await tee.close();
+  const door = await openDoor({
+    key,
+    host: '127.0.0.1',
+    port: 0,
+    handler: (request, env) => app.fetch(request, env),
+  });
+  return {
+    port: door.port,
+    world,
+    lines,
+    events,
+    archive,
+    vault,
+    queue,
+    log,
+    deps,
+    /** Names of the blobs, finished or not. */
+    async blobNames(): Promise<string[]> {
+      const entries = await readdir(join(dir, 'blobs'), { recursive: true, withFileTypes: true });
+      return entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+    },
+    async close() {
+      await door.close(0);
+      await log.close();
+      await db.close();
+      await rm(dir, { recursive: true });
+    },
+  };
+}

@@ -1,0 +1,52 @@
+// BlobStore in a directory.
+import assert from 'node:assert/strict';
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openDirectoryBlobs } from '../../src/vault/directory-blobs.ts';
+import { blobStoreSuite, listed } from './blob-store.suite.ts';
+import { collect, filesUnder, pieces, scratch } from './support.ts';
+
+blobStoreSuite('directory', async (t) => {
+  const directory = await scratch(t);
+  return () => openDirectoryBlobs(directory);
+});
+
+test('what a crash left half written is removed at start, and is never listed', async (t) => {
+  const directory = await scratch(t);
+  const { key } = await (await openDirectoryBlobs(directory)).put(pieces(Buffer.from('whole')));
+  await writeFile(join(directory, 'tmp', 'half'), 'hal');
+  await writeFile(join(directory, 'README'), 'a stranger');
+  await mkdir(join(directory, 'ff'), { recursive: true });
+  await writeFile(join(directory, 'ff', 'stranger'), 'not a blob');
+  const blobs = await openDirectoryBlobs(directory);
+  assert.deepEqual(await listed(blobs), [key]);
+  assert.ok(!(await filesUnder(directory)).has('tmp/half'));
+});
+
+test('files and folders are for this user alone', async (t) => {
+  const directory = join(await scratch(t), 'blobs');
+  const { key } = await (await openDirectoryBlobs(directory)).put(pieces(Buffer.from('x')));
+  assert.equal((await stat(join(directory, key.slice(0, 2), key.slice(2)))).mode & 0o077, 0);
+  assert.equal((await stat(directory)).mode & 0o077, 0);
+});
+
+test('a directory that is gone is STORE_UNAVAILABLE, and the error names no path', async (t) => {
+  const directory = await scratch(t);
+  const blobs = await openDirectoryBlobs(directory);
+  await rm(directory, { recursive: true });
+  await assert.rejects(blobs.put(pieces(Buffer.from('x'))), (error: Error & { code: string }) => {
+    assert.equal(error.code, 'STORE_UNAVAILABLE');
+    assert.ok(!error.message.includes(directory));
+    return true;
+  });
+  await assert.rejects(listed(blobs), { code: 'STORE_UNAVAILABLE' });
+});
+
+test('a blob that was cut short reads short', async (t) => {
+  const directory = await scratch(t);
+  const blobs = await openDirectoryBlobs(directory);
+  const { key } = await blobs.put(pieces(Buffer.from('0123456789')));
+  await writeFile(join(directory, key.slice(0, 2), key.slice(2)), '01234');
+  assert.equal((await collect(blobs.get(key, { offset: 3, length: 7 }))).toString(), '34');
+});

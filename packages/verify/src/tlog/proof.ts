@@ -1,0 +1,29 @@
+/** Is this entry in the log? Everything that a stranger needs, offline. */
+import { encodeBase64, utf8ToBytes } from '../bytes.ts';
+import { verifyCheckpoint } from './checkpoint.ts';
+import { readBase64 } from './codes.ts';
+import { leafHash, verifyInclusion } from './merkle.ts';
+
+export interface LogProof {
+  index: number;
+  /** The exact entry text; its leaf hash is SHA-256(0x00 ‖ UTF-8(entry)). */
+  entry: string;
+  /** Signed note of a tree that contains the entry. */
+  checkpoint: string;
+  /** Inclusion proof, base64, from the leaf's sibling up (as in c2sp.org/tlog-proof). */
+  hashes: readonly string[];
+}
+
+/**
+ * Verifies the signature of the checkpoint under one of the C2SP `vkeys`, and that the entry is in its tree.
+ * Returns that tree; `root` in base64, as the checkpoint spells it. Throws RejectedError with a LogCode.
+ */
+export function verifyLogProof(
+  { index, entry, checkpoint, hashes }: LogProof,
+  vkeys: readonly string[],
+): { origin: string; size: number; root: string } {
+  const { origin, size, root } = verifyCheckpoint(checkpoint, vkeys);
+  const proof = hashes.map((hash) => readBase64(hash, 'INCLUSION_INVALID', 'a hash of the proof is not base64'));
+  verifyInclusion(index, size, leafHash(utf8ToBytes(entry)), root, proof);
+  return { origin, size, root: encodeBase64(root) };
+}

@@ -1,0 +1,260 @@
+/** Evidence as a whole, on a simulated platform whose every part can be bent before it is signed. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  CHECKS,
+  type Check,
+  type CheckId,
+  CollateralCache,
+  type Evidence,
+  INTEL_SGX_ROOT_CA_SHA256,
+  summarizeVerdict,
+} from '../src/index.ts';
+import { conclude } from '../src/verdict.ts';
+import { failures, good, judge, pins, statusOf, unsigned } from './support/judge.ts';
+import { type Bent, NOW_MS, runtimeEvent, sha256, simulate, toPem } from './support/simulated-platform.ts';
+
+const DAY_MS = 86_400_000;
+
+test('good evidence under a pinned simulated root is valid for synthetic data, and says simulated', async () => {
+  const verdict = await judge({ policy: pins });
+  assert.deepEqual(failures(verdict.checks), []);
+  const { checks, ...rest } = verdict;
+  assert.deepEqual(rest, {
+    ...{ valid: true, send: 'synthetic-only', teeType: 'intel-tdx', gpuTeeEnabled: false },
+    ...{ compliance: { hipaa: null }, requested: { hipaa: true, baaSigned: true, attestationPublic: true } },
+    ...{ trust: 'simulated', trustRootSha256: good.rootSha256 },
+    evidenceId: sha256(Buffer.from(good.evidence.quote, 'hex')).toString('hex'),
+    codeHash: good.policy.codeHashes[0],
+    ...{ tcbStatus: 'UpToDate', advisories: [] },
+  });
+  assert.deepEqual(
+    checks.map(({ id }) => id),
+    Object.keys(CHECKS),
+  );
+  assert.deepEqual(
+    checks.filter(({ status }) => status !== 'pass'),
+    [{ id: 'gpu', title: CHECKS.gpu, status: 'not-run', seen: 'not required' }],
+  );
+  assert.deepEqual(summarizeVerdict(verdict), { headline: 'Safe to send SYNTHETIC data only', exitCode: 0 });
+});
+
+test('the same evidence without the pin may carry nothing', async () => {
+  for (const pin of [null, 'ab'.repeat(32), INTEL_SGX_ROOT_CA_SHA256]) {
+    const verdict = await judge({ policy: pins, pin });
+    assert.deepEqual(failures(verdict.checks), ['trust-root: ROOT_UNTRUSTED']);
+    assert.equal(verdict.trust, 'simulated');
+    assert.equal(verdict.send, 'nothing');
+    assert.deepEqual(summarizeVerdict(verdict), { headline: 'DO NOT send PHI (simulated)', exitCode: 3 });
+  }
+});
+
+test('what is not pinned is not required of simulated evidence', async () => {
+  const verdict = await judge();
+  assert.equal(verdict.send, 'synthetic-only');
+  for (const id of ['manifest', 'access-policy', 'model-registry'])
+    assert.deepEqual(
+      verdict.checks.find((check) => check.id === id),
+      { id, title: CHECKS[id as CheckId], status: 'not-run', seen: 'not pinned' },
+    );
+});
+
+test('PHI needs the hardware root and every check', () => {
+  const all = (Object.keys(CHECKS) as CheckId[]).map((id): Check => ({ id, title: CHECKS[id], status: 'pass' }));
+  const without = (id: CheckId, status: Check['status']) =>
+    all.map((check) => (check.id === id ? { ...check, status } : check));
+  assert.deepEqual(conclude(all, 'intel-tdx', true), { valid: true, send: 'phi' });
+  assert.deepEqual(conclude(all, 'simulated', true), { valid: true, send: 'synthetic-only' });
+  assert.deepEqual(conclude(all, 'none', true), { valid: false, send: 'nothing' });
+  for (const { id } of all) {
+    const nothing = { valid: false, send: 'nothing' };
+    const skipped = id === 'gpu' ? { valid: true, send: 'phi' } : nothing;
+    assert.deepEqual(conclude(without(id, 'not-run'), 'intel-tdx', false), skipped, id);
+    assert.deepEqual(conclude(without(id, 'not-run'), 'intel-tdx', true), nothing, id);
+    assert.deepEqual(conclude(without(id, 'fail'), 'intel-tdx', false), nothing, id);
+    assert.deepEqual(conclude(without(id, 'fail'), 'simulated', false), nothing, id);
+  }
+  assert.deepEqual(summarizeVerdict({ send: 'phi', trust: 'intel-tdx' }), {
+    headline: 'Safe to send PHI',
+    exitCode: 0,
+  });
+  assert.deepEqual(summarizeVerdict({ send: 'nothing', trust: 'intel-tdx' }), {
+    headline: 'DO NOT send PHI',
+    exitCode: 3,
+  });
+});
+
+const event = (platform: Bent, name: string) => platform.eventLog.findIndex((each) => each.event === name);
+const allowed = sha256('the code that is allowed');
+const bendLog: [name: string, bend: (platform: Bent) => void][] = [
+  ['compose-hash twice', (p) => p.eventLog.splice(event(p, 'boot-mr-done'), 0, runtimeEvent('compose-hash', allowed))],
+  ['compose-hash again after system-ready', (p) => p.eventLog.push(runtimeEvent('compose-hash', allowed))],
+  ['compose-hash only after system-ready', (p) => p.eventLog.push(...p.eventLog.splice(event(p, 'compose-hash'), 1))],
+  ['no compose-hash', (p) => p.eventLog.splice(event(p, 'compose-hash'), 1)],
+  ['no system-ready', (p) => p.eventLog.splice(event(p, 'system-ready'), 1)],
+  ['system-ready twice', (p) => p.eventLog.push(runtimeEvent('system-ready', ''))],
+  ['app-id twice', (p) => p.eventLog.push(runtimeEvent('app-id', 'x'))],
+  [
+    'os-image-hash twice',
+    (p) => p.eventLog.unshift(runtimeEvent('os-image-hash', 'x'), runtimeEvent('os-image-hash', 'x')),
+  ],
+  [
+    'the measured compose-hash hidden behind a firmware event, another one in its place',
+    (p) => {
+      const at = event(p, 'compose-hash');
+      p.eventLog.splice(
+        at,
+        1,
+        { ...p.eventLog[at]!, event_type: 4, event: '', event_payload: '' },
+        runtimeEvent('compose-hash', allowed),
+      );
+    },
+  ],
+  [
+    'the measured compose-hash hidden in the name of an event',
+    (p) => {
+      // The preimage "compose-hash:" ‖ digest can be cut after any colon in the digest.
+      const measured = Buffer.concat([Buffer.from('A:'), Buffer.alloc(30, 65)]);
+      const hidden = {
+        ...runtimeEvent('compose-hash', measured),
+        event: 'compose-hash:A',
+        event_payload: '41'.repeat(30),
+      };
+      p.eventLog.splice(event(p, 'compose-hash'), 1, hidden, runtimeEvent('compose-hash', allowed));
+    },
+  ],
+];
+for (const [name, bend] of bendLog)
+  test(`refused with EVENT_LOG_MISMATCH: ${name}`, async () => {
+    const verdict = await judge({ bend });
+    assert.deepEqual(failures(verdict.checks), ['event-log: EVENT_LOG_MISMATCH']);
+    assert.equal(verdict.codeHash, null);
+  });
+
+test('refused with EVENT_LOG_MISMATCH: a payload exchanged under the genuine digest, a digest exchanged, an event gone', async () => {
+  const tampers = [
+    unsigned('eventLog.5.event_payload', allowed.toString('hex')),
+    unsigned('eventLog.5.digest', '00'.repeat(48)),
+    unsigned('eventLog.1.digest', '00'.repeat(48)),
+    unsigned('eventLog.5.imr', 2),
+    unsigned<object[]>('eventLog', (old) => old.map((each) => ({ ...each, version: 2 }))),
+    unsigned<object[]>('eventLog', (old) => old.slice(1)),
+    unsigned<object[]>('eventLog', (old) => old.toReversed()),
+    unsigned('eventLog', []),
+  ];
+  for (const change of tampers)
+    assert.deepEqual(failures((await judge(change)).checks), ['event-log: EVENT_LOG_MISMATCH']);
+});
+
+test('version 2 events and stripped digests are the same log', async () => {
+  const verdict = await judge({
+    bend: ({ eventLog }) => {
+      for (const [i, { imr, event: name, event_payload }] of eventLog.entries())
+        if (imr === 3) eventLog[i] = runtimeEvent(name, Buffer.from(event_payload, 'hex'), 2);
+    },
+    tamper: ({ eventLog }) => {
+      for (const each of eventLog) if (each.imr === 3) each.digest = '';
+    },
+  });
+  assert.equal(verdict.send, 'synthetic-only');
+});
+
+test('each member of the preimage is bound', async () => {
+  const members = Object.keys(good.evidence.reportData) as (keyof Evidence['reportData'])[];
+  assert.equal(members.length, 10);
+  for (const member of members) {
+    const verdict = await judge({
+      tamper: ({ reportData }) => {
+        const other = { auditLogVkeys: [], checkpoint: 'other', hpkePublicKey: 'other' } as Record<string, unknown>;
+        Object.assign(reportData, { [member]: other[member] ?? '99'.repeat(32) });
+      },
+    });
+    assert.deepEqual(failures(verdict.checks), ['report-data: REPORT_DATA_MISMATCH'], member);
+  }
+});
+
+test('without a channel nothing may be sent', async () => {
+  const verdict = await judge({ expect: { tlsSpkiSha256: null } });
+  assert.deepEqual(failures(verdict.checks), []);
+  assert.equal(verdict.checks.find(({ id }) => id === 'channel')?.seen, 'not bound');
+  assert.deepEqual([verdict.valid, verdict.send], [false, 'nothing']);
+});
+
+test('a policy that lists nothing lets nothing pass', async () => {
+  for (const policy of [{ codeHashes: [] }, { osMeasurements: [] }, { tcbStatuses: [] }])
+    assert.equal((await judge({ policy })).send, 'nothing');
+});
+
+test('a policy may allow what is out of date, and its advisories', async () => {
+  const bend = ({ td, pck }: Bent) => {
+    td.teeTcbSvn = td.teeTcbSvn.replace('0b', '0a');
+    pck.componentSvns[0] = 1;
+  };
+  const policy = { tcbStatuses: ['UpToDate', 'OutOfDate'], advisories: ['INTEL-SA-00001', 'INTEL-SA-00002'] };
+  const verdict = await judge({ bend, policy });
+  assert.deepEqual([verdict.send, verdict.tcbStatus], ['synthetic-only', 'OutOfDate']);
+  assert.deepEqual(verdict.advisories, policy.advisories);
+  const stricter = await judge({ bend, policy: { ...policy, advisories: ['INTEL-SA-00001'] } });
+  assert.deepEqual(failures(stricter.checks), ['tcb-status: ADVISORY_REFUSED']);
+});
+
+test('several failures are told apart in one verdict', async () => {
+  const { checks } = await judge({
+    bend: ({ crls, pck, td }) => {
+      crls.pck.revoked.push(3);
+      pck.componentSvns[0] = 1;
+      td.tdAttributes = '0100001000000000';
+    },
+    policy: { codeHashes: [`sha256:${'00'.repeat(32)}`] },
+    expect: { nonce: '12'.repeat(32) },
+  });
+  assert.deepEqual(failures(checks), [
+    'revocation-lists: CERTIFICATE_REVOKED',
+    'tcb-status: TCB_OUT_OF_DATE',
+    'td-attributes: TD_DEBUG',
+    'code-hash: CODE_HASH_MISMATCH',
+    'nonce: NONCE_MISMATCH',
+  ]);
+});
+
+test('collateral of another root does not count', async () => {
+  const other = simulate(({ certificates }) => {
+    certificates.root.serial = 99;
+  });
+  const verdict = await judge({
+    tamper: (evidence) => {
+      evidence.collateral = other.evidence.collateral;
+    },
+  });
+  assert.deepEqual(failures(verdict.checks), ['revocation-lists: CRL_INVALID', 'collateral: COLLATERAL_INVALID']);
+});
+
+test('a PCK key cannot sign collateral: its chain has another length', async () => {
+  const { pck, pckCa, root } = good.certificates;
+  for (const chain of [toPem(pck, root), toPem(pck, pckCa, root), toPem(root), toPem(pckCa, root)]) {
+    const { checks } = await judge({
+      tamper: ({ collateral }) => {
+        collateral!.tcb_info_issuer_chain = chain;
+      },
+    });
+    assert.equal(statusOf(checks).collateral, 'fail');
+  }
+});
+
+test('the cache keeps signatures and never dates, and nothing that failed', async () => {
+  const cache = new CollateralCache();
+  const first = await judge({ cache });
+  assert.deepEqual(await judge({ cache }), first);
+  const later = await judge({ cache, nowMs: NOW_MS + 40 * DAY_MS });
+  assert.deepEqual(failures(later.checks), ['revocation-lists: CRL_EXPIRED', 'collateral: COLLATERAL_EXPIRED']);
+  const tamper = ({ collateral }: Evidence) => {
+    collateral!.tcb_info = collateral!.tcb_info.replace('UpToDate', 'UpToDatf');
+  };
+  for (let round = 0; round < 2; round++)
+    assert.deepEqual(failures((await judge({ cache, tamper })).checks), ['collateral: COLLATERAL_INVALID']);
+  assert.deepEqual(await judge({ cache }), first);
+});
+
+test('a clock that is not a number is a programming error, and never a pass', async () => {
+  await assert.rejects(judge({ nowMs: Number.NaN }), RangeError);
+});

@@ -1,0 +1,105 @@
+/**
+ * I6: `kill -9` of the server at random moments under load and at each named durable step. Acknowledgements are recorded
+ * by a separate client process; afterwards every acknowledged study is there, has one result, and the log verifies.
+ * `npm run soak` runs 100 random moments; the sample here prints its seed.
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { test } from 'node:test';
+import { awaitAnalysis, connectVerified } from '@abaton/client';
+import { DURABLE_STEPS } from '../../packages/server/src/durable-step.ts';
+import { readDirectory } from '../../packages/server/test/audit/support.ts';
+import { root, type Stack, startStack } from './stack.ts';
+
+const RANDOM_KILLS = Number(process.env.SOAK_KILLS ?? 4);
+const SEED = Number(process.env.SEED ?? Date.now() % 2 ** 31);
+
+/** mulberry32: a seeded generator, so that a failure can be run again. */
+function random(seed: number): () => number {
+  let a = seed;
+  return () => {
+    a = (a + 0x6d2b79f5) | 0;
+    let t = Math.imul(a ^ (a >>> 15), 1 | a);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+function startLoad(stack: Stack): { acknowledged: string[]; stop(): Promise<void> } {
+  const child = spawn(process.execPath, [`${root}/test/e2e/load-client.ts`, JSON.stringify(stack.trust())], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const acknowledged: string[] = [];
+  createInterface({ input: child.stdout }).on('line', (study) => acknowledged.push(study));
+  const exited = new Promise<void>((resolve) => child.on('close', () => resolve()));
+  return {
+    acknowledged,
+    stop() {
+      child.kill('SIGTERM');
+      return exited;
+    },
+  };
+}
+
+/** Every acknowledged study is there, analysed, with exactly one result that its log entry proves. */
+async function verifyNothingLost(stack: Stack, acknowledged: string[]): Promise<void> {
+  const server = await stack.startServer();
+  const connection = await connectVerified(stack.trust());
+  for (const study of acknowledged) {
+    const { state, results } = await awaitAnalysis(connection, study);
+    assert.equal(state, 'complete', `study ${study}`);
+    assert.deepEqual(
+      results.map(({ result }) => result.outcome),
+      ['scored'],
+      `study ${study} has one result`,
+    );
+  }
+  const vkeys = connection.evidence.reportData.auditLogVkeys;
+  connection.close();
+  await server.stop();
+  const log = await readDirectory(`${stack.dataDir}/audit`, vkeys);
+  const entries = log.map((entry) => JSON.parse(Buffer.from(entry).toString()) as { action: string });
+  assert.ok(
+    entries.filter(({ action }) => action === 'create').length >= acknowledged.length,
+    'each acknowledged study was recorded',
+  );
+}
+
+test(`kill -9 at ${RANDOM_KILLS} random moments under load (SEED=${SEED})`, { timeout: 3_600_000 }, async () => {
+  const next = random(SEED);
+  const stack = await startStack();
+  const load = startLoad(stack);
+  try {
+    for (let kill = 0; kill < RANDOM_KILLS; kill++) {
+      const server = await stack.startServer();
+      await new Promise((resolve) => setTimeout(resolve, 100 + next() * 1500));
+      server.kill('SIGKILL');
+      await server.exited;
+    }
+    await load.stop();
+    assert.ok(load.acknowledged.length > 0, 'something was acknowledged: an idle run proves nothing');
+    await verifyNothingLost(stack, load.acknowledged);
+    console.log(`${RANDOM_KILLS} kills, ${load.acknowledged.length} acknowledged studies, none lost`);
+  } finally {
+    await load.stop();
+    await stack.close();
+  }
+});
+
+test('kill -9 at each named durable step', { timeout: 3_600_000 }, async (t) => {
+  const stack = await startStack();
+  const load = startLoad(stack);
+  try {
+    for (const step of DURABLE_STEPS)
+      await t.test(step, async () => {
+        const server = await stack.startServer({ ABATON_KILL_AT: step }).catch(() => null); // some steps come before it is ready
+        if (server) assert.equal(await server.exited, 'SIGKILL');
+      });
+    await load.stop();
+    await verifyNothingLost(stack, load.acknowledged);
+  } finally {
+    await load.stop();
+    await stack.close();
+  }
+});
