@@ -92,13 +92,12 @@ export function renderReport({ verdict, keyExchange, sent, studies }: AnalyzeRep
       `  ✗ 0x${reason.toString(16).toUpperCase().padStart(4, '0')} ${comment ?? ''}`.trimEnd(),
     ),
   ];
-  for (const { studyInstanceUid, results } of studies) {
-    lines.push('', `Study ${studyInstanceUid}`);
+  for (const { studyInstanceUid, state, results } of studies) {
+    lines.push('', `Study ${studyInstanceUid}${state === 'failed' ? ': failed; nothing is known of it' : ''}`);
     for (const { result, proof, logSize, logOrigin } of results) {
       lines.push(
-        `  ${result.model?.title ?? 'no model for this study'}: ${renderOutcome(result)}`,
-        ...result.reasons.map((reason) => `    ${reason}`),
-        `    ${result.label}`,
+        result.model ? `  ${result.model.title}: ${renderOutcome(result)}` : '  No model for this study',
+        ...(result.model ? [...result.reasons, result.label].map((line) => `    ${line}`) : []),
         `  Proof: entry ${proof.index} is in the log of ${logSize} entries signed by ${logOrigin}`,
         `    model ${shorten(result.model?.digest ?? null)}  code ${shorten(result.codeHash)}  evidence ${shorten(result.evidenceId)}`,
       );

@@ -118,6 +118,8 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   const worker = startAnalysisWorker({
     queue,
     maxAttempts: config.jobAttempts,
+    concurrency: config.modelProcesses + 1,
+    changed: (timeoutMs) => archive.changed(timeoutMs),
     logger,
     ready: () => gate.state().open,
     run: (job, lastAttempt) => analyzeStudy(analysis, job, lastAttempt),

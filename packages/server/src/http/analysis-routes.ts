@@ -17,8 +17,8 @@ export interface AnalysisDeps {
 
 /** Below the idle timeouts of proxies and browsers (60 s and more); the client asks again. */
 const MAX_WAIT_MS = 30_000;
-/** One indexed row is read each time; an analysis takes a second or more. */
-const LOOK_MS = 100;
+/** A change in this process is seen at once; one made by another (a job that died, a second server) after this long. */
+const LOOK_MS = 500;
 
 /**
  * `GET /api/v1/studies/{study}/analysis?waitMs=`: `{ state, results: [{ result, proof }] }`. It answers at once when the
@@ -33,7 +33,7 @@ export function analysisRoutes({ gate, archive, trail, log }: AnalysisDeps): Hon
     const until = performance.now() + parseWait(c.req.query('waitMs'));
     let state = await archive.studyState(study);
     while ((state === 'queued' || state === 'running') && performance.now() < until && !c.env?.incoming?.destroyed) {
-      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      await archive.changed(LOOK_MS);
       state = await archive.studyState(study);
     }
     if (state === 'unknown') throw errorOf('NOT_FOUND', 'There is no such study.');

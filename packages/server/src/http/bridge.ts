@@ -97,14 +97,15 @@ async function sendResponse({ status, headers, body }: Response, outgoing: Outgo
   const node = outgoing as ServerResponse; // both have these methods; TypeScript cannot call a union of their overloads
   for (const [name, value] of headers) node.appendHeader(name, value); // `append` keeps several Set-Cookie apart
   node.writeHead(status);
-  if (body) {
-    for await (const chunk of body) {
-      if (outgoing.destroyed || outgoing.writableEnded) return; // leaving the loop cancels the source
-      if (!node.write(chunk)) await writable(outgoing);
-    }
+  for await (const chunk of body ?? []) {
+    if (!node.write(chunk) && !isGone(outgoing)) await writable(outgoing);
+    if (isGone(outgoing)) return; // leaving the loop cancels the source
   }
   outgoing.end();
 }
+
+const isGone = (outgoing: Outgoing): boolean =>
+  'stream' in outgoing ? outgoing.stream.destroyed || outgoing.stream.closed : outgoing.destroyed;
 
 /** Until there is room, or nobody to write to. */
 function writable(outgoing: Outgoing): Promise<void> {
@@ -114,7 +115,6 @@ function writable(outgoing: Outgoing): Promise<void> {
       resolve();
     };
     outgoing.on('drain', settle).on('close', settle);
-    if (outgoing.destroyed) settle();
   });
 }
 

@@ -1,5 +1,5 @@
 /** From an error to an answer: a code of our table with its own message, or INTERNAL with none of what was thrown. */
-import { AbatonError } from '@abaton/verify';
+import { AbatonError, VerificationError } from '@abaton/verify';
 import type { Context, Env } from 'hono';
 import { ERRORS, type ErrorCode } from '../errors.ts';
 
@@ -13,12 +13,11 @@ export interface Failure {
 
 /** Only our own errors speak for themselves. Anything else may carry what a request or a file contained. */
 export function failureOf(error: unknown): Failure {
-  const known = error instanceof AbatonError && Object.hasOwn(ERRORS, error.code);
-  const { code, message } = known
-    ? { code: error.code as ErrorCode, message: error.message }
-    : { code: 'INTERNAL' as const, message: ERRORS.INTERNAL.meaning };
-  const { status, class: kind, issue } = ERRORS[code];
-  return { code, message, status, class: kind, issue };
+  const own = error instanceof AbatonError && Object.hasOwn(ERRORS, error.code);
+  const other = error instanceof VerificationError ? 'ATTESTATION_FAILED' : 'INTERNAL';
+  const code = own ? (error.code as ErrorCode) : other;
+  const { status, class: kind, issue, meaning } = ERRORS[code];
+  return { code, message: own ? error.message : meaning, status, class: kind, issue };
 }
 
 /** FHIR clients get an OperationOutcome (http://hl7.org/fhir/R4/operationoutcome.html), everybody else our own body. */

@@ -1,4 +1,4 @@
-/** Takes analysis jobs one after another until it is stopped. */
+/** Takes analysis jobs until it is stopped. */
 
 import type { Job, JobQueue } from '../jobs/queue.ts';
 import type { Logger } from '../log.ts';
@@ -7,6 +7,10 @@ import type { AttemptOutcome } from './analyze-study.ts';
 export interface WorkerOptions {
   queue: JobQueue;
   maxAttempts: number;
+  /** Jobs at once: one more than model processes, so that one study is stored while the next is scored. */
+  concurrency: number;
+  /** Resolves when a job may have become due, or after so many ms. */
+  changed: (timeoutMs: number) => Promise<void>;
   logger: Logger;
   /** False while nothing may be processed (gate closed): jobs then wait, and lose no attempt. */
   ready: () => boolean;
@@ -23,7 +27,15 @@ const POLL_MS = 50; // a due job waits at most this long; one indexed query each
 const LEASE_MS = 30_000; // renewed while the work runs; after a crash the study waits this long at most
 const RETRY_DELAY_MS = 2_000; // enough for a child to be replaced or a gate to reopen
 
-export function startAnalysisWorker({ queue, maxAttempts, logger, ready, run }: WorkerOptions): Worker {
+export function startAnalysisWorker({
+  queue,
+  maxAttempts,
+  concurrency,
+  changed,
+  logger,
+  ready,
+  run,
+}: WorkerOptions): Worker {
   let stopping = false;
   const work = async (job: Job) => {
     const renewal = setInterval(() => void queue.extend(job, LEASE_MS).catch(() => {}), LEASE_MS / 3);
@@ -48,14 +60,14 @@ export function startAnalysisWorker({ queue, maxAttempts, logger, ready, run }: 
     while (!stopping) {
       const job = ready() ? await queue.lease('analyze-study', LEASE_MS).catch(() => null) : null;
       if (job) await work(job).catch(() => {});
-      else await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      else await changed(POLL_MS);
     }
   };
-  const done = loop();
+  const done = Promise.all(Array.from({ length: concurrency }, loop));
   return {
-    stop() {
+    async stop() {
       stopping = true;
-      return done;
+      await done;
     },
   };
 }

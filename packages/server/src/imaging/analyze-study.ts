@@ -5,6 +5,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { digestResult } from '@abaton/client';
 import type { AuditTrail } from '../audit/events.ts';
+import { errorOf } from '../errors.ts';
 import type { Job } from '../jobs/queue.ts';
 import type { InferenceOutcome, LoadedModel, ModelRuntime, Route, Routing } from '../models/model.ts';
 import type { Gate, GateState } from '../tee/gate.ts';
@@ -36,8 +37,7 @@ export async function analyzeStudy(deps: AnalysisDeps, job: Job, lastAttempt: bo
   const state = gate.requireOpen();
   const study = job.subject as StudyRef;
   const { instances, inputDigest } = await archive.inputOf(study);
-  const first = instances[0];
-  if (!first) return 'done'; // erased since it was queued
+  if (instances.length === 0) throw errorOf('NOT_FOUND', 'The study of this job is gone.');
   const { routing, source } = chooseInstance(deps.route, instances);
   const inferred = routing.kind === 'run' ? await infer(deps, routing.model, source) : null;
   if (inferred?.kind === 'failed' && TRANSIENT.includes(inferred.reason) && !lastAttempt) return 'again';

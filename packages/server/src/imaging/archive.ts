@@ -56,6 +56,8 @@ export interface StudyArchive {
    * nothing changed. The SR's blob is deleted when no row needs it.
    */
   commitResult(job: Job, result: StoredResult, sr: NewInstance | null): Promise<'committed' | 'duplicate' | 'lost'>;
+  /** Resolves when a study may have changed, or after `timeoutMs`: a hint to look again, never a promise. */
+  changed(timeoutMs: number): Promise<void>;
   findInstance(study: string, series: string, instance: string): Promise<StoredInstance | null>;
   /** 'complete': nothing is left to do, and the results say what came out. 'failed': the job is dead. */
   studyState(study: StudyRef): Promise<'unknown' | 'queued' | 'running' | 'complete' | 'failed'>;

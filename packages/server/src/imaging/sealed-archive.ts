@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { durableStep } from '../durable-step.ts';
 import { errorOf } from '../errors.ts';
 import type { Job, JobQueue } from '../jobs/queue.ts';
+import { createSignal } from '../signal.ts';
 import type { BlobStore } from '../vault/blobs.ts';
 import type { Db, Queries, Row } from '../vault/db.ts';
 import type { PatientRef, Vault } from '../vault/vault.ts';
@@ -47,6 +48,7 @@ interface ResultRow {
 
 export class SealedArchive implements StudyArchive {
   readonly #options: ArchiveOptions;
+  readonly #changes = createSignal();
 
   constructor(options: ArchiveOptions) {
     this.#options = options;
@@ -71,6 +73,7 @@ export class SealedArchive implements StudyArchive {
         return inserted;
       });
       durableStep('instances-committed');
+      this.#changes.notify();
       const outcomes: StoreOutcome[] = [];
       for (const [i, { object }] of instances.entries())
         outcomes.push(stored[i] ? 'stored' : await this.#compare(rows[i]!.ref, object.plaintextSha256));
@@ -119,6 +122,7 @@ export class SealedArchive implements StudyArchive {
         return 'committed';
       });
       durableStep('result-committed');
+      this.#changes.notify();
       return outcome;
     } catch (error) {
       if (error === lost) return 'lost';
@@ -126,6 +130,10 @@ export class SealedArchive implements StudyArchive {
     } finally {
       if (sr) await this.#dropUnneeded([sr]);
     }
+  }
+
+  changed(timeoutMs: number): Promise<void> {
+    return this.#changes.wait(timeoutMs);
   }
 
   async findInstance(study: string, series: string, instance: string): Promise<StoredInstance | null> {

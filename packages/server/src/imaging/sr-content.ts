@@ -8,7 +8,7 @@ export type Code = readonly [value: string, scheme: string, meaning: string];
 export type Relationship = 'CONTAINS' | 'HAS OBS CONTEXT' | 'HAS CONCEPT MOD' | 'INFERRED FROM' | 'HAS ACQ CONTEXT';
 
 export const codeItem = ([value, scheme, meaning]: Code): Dataset =>
-  buildDataset({ CodeValue: value, CodingSchemeDesignator: scheme, CodeMeaning: meaning });
+  buildDataset({ CodeValue: value, CodingSchemeDesignator: scheme, CodeMeaning: meaning.slice(0, 64) });
 
 export const container = (relationship: Relationship, concept: Code, children: Dataset[], template?: string): Dataset =>
   buildDataset({

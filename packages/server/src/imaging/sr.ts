@@ -61,6 +61,7 @@ const own = (value: string, meaning: string): Code => [value, SCHEME, meaning];
 const NO_UNITS: Code = ['1', 'UCUM', 'no units'];
 /** The one member of CID 100 that holds for every image. */
 const IMAGING_PROCEDURE: Code = ['363679005', 'SCT', 'Imaging procedure'];
+const ABOVE = own('above-op-point', 'Score at or above the operating point');
 const YES: Code = ['373066001', 'SCT', 'Yes'];
 const NO: Code = ['373067005', 'SCT', 'No'];
 
@@ -70,6 +71,9 @@ const OUTCOMES: Record<AnalysisResult['outcome'], Code> = {
   'no-model': own('no-model', 'No model for this study'),
   failed: own('failed', 'Failed: there is no result'),
 };
+
+/** LO has at most 64 characters (PS3.5 Table 6.2-1). */
+const lo = (value: string): string => value.slice(0, 64);
 
 /** `source`: the instance that was scored, or that the reasons speak of. */
 export function buildSr(
@@ -95,19 +99,19 @@ function buildDocument(result: AnalysisResult, source: Dataset): Dataset {
       SeriesInstanceUID: deriveUid(result.id, 'sr', 'series'),
       Modality: 'SR',
       SeriesNumber: '1',
-      SeriesDescription: `AI result, unverified: ${result.label}`.slice(0, 64),
+      SeriesDescription: lo(`AI result, unverified: ${result.label}`),
       ReferencedPerformedProcedureStepSequence: [],
-      Manufacturer: model?.manufacturer ?? 'Abaton',
-      ManufacturerModelName: model?.title ?? 'Abaton',
+      Manufacturer: lo(model?.manufacturer ?? 'Abaton'),
+      ManufacturerModelName: lo(model?.title ?? 'Abaton'),
       DeviceSerialNumber: (model?.digest ?? result.codeHash).slice(-64),
-      SoftwareVersions: model?.modelVersion ?? 'none',
+      SoftwareVersions: lo(model?.modelVersion ?? 'none'),
       CodingSchemeIdentificationSequence: [
         buildDataset({ CodingSchemeDesignator: SCHEME, CodingSchemeName: 'Abaton result concepts' }),
       ],
       InstanceNumber: '1',
       ContentDate: date,
       ContentTime: time,
-      ObservationDateTime: `${localTime(result.createdAt, '').join('')}.000000+0000`,
+      ObservationDateTime: `${localTime(result.createdAt, '').join('')}+0000`,
       CompletionFlag: complete ? 'COMPLETE' : 'PARTIAL',
       CompletionFlagDescription: complete ? undefined : result.outcome,
       VerificationFlag: 'UNVERIFIED',
@@ -153,6 +157,7 @@ function content(result: AnalysisResult, source: Dataset): Dataset[] {
       ['C0034375', 'UMLS', 'Qualitative Evaluations'],
       [
         code('CONTAINS', own('outcome', 'Outcome of the analysis'), OUTCOMES[result.outcome]),
+        ...(result.finding ? [code('CONTAINS', ABOVE, result.finding.aboveOperatingPoint ? YES : NO)] : []),
         textItem('CONTAINS', own('label', 'Status of this result'), result.label),
         ...result.reasons.map((reason) => textItem('CONTAINS', own('reason', 'Reason why there is no score'), reason)),
         textItem('CONTAINS', own('model-digest', 'Digest of the model'), result.model?.digest ?? 'none'),
@@ -202,11 +207,6 @@ function measurementGroup(
       textItem('HAS CONCEPT MOD', ['111002', 'DCM', 'Algorithm Parameters'], `model-digest=${model?.digest ?? 'none'}`),
       num(own('score', 'Uncalibrated classifier score, 0 to 1'), finding.score, NO_UNITS, modifiers()),
       num(own('operating-point', 'Operating point of the score'), finding.operatingPoint, NO_UNITS, modifiers()),
-      code(
-        'CONTAINS',
-        own('above-op-point', 'Score at or above the operating point'),
-        finding.aboveOperatingPoint ? YES : NO,
-      ),
     ],
     '1501',
   );

@@ -1,5 +1,5 @@
 /** Reads the guest agent's answers: fields that we use, exactly; fields that we do not, not at all. */
-import type { TdxEvent } from '@abaton/verify';
+import { parseEventLog } from '@abaton/verify';
 import { errorOf } from '../errors.ts';
 import type { AgentInfo, AgentQuote, TlsKey } from './agent-client.ts';
 
@@ -47,9 +47,11 @@ export function parseTlsKey(answer: unknown): TlsKey {
 
 export function parseQuote(answer: unknown): AgentQuote {
   const quote = fields(answer, 'GetQuote');
-  const events = jsonText(quote, 'event_log');
-  if (!Array.isArray(events)) throw malformed('GetQuote: event_log');
-  return { quote: Buffer.from(hex(quote, 'quote'), 'hex'), eventLog: events.map(parseEvent) };
+  try {
+    return { quote: Buffer.from(hex(quote, 'quote'), 'hex'), eventLog: parseEventLog(jsonText(quote, 'event_log')) };
+  } catch (cause) {
+    throw malformed('GetQuote', cause);
+  }
 }
 
 export function parseVersion(answer: unknown): { version: string; rev: string } {
@@ -57,22 +59,8 @@ export function parseVersion(answer: unknown): { version: string; rev: string } 
   return { version: text(version, 'version'), rev: text(version, 'rev') };
 }
 
-/** A digest may be empty: dstack strips what a verifier must recompute anyway. */
-function parseEvent(value: unknown): TdxEvent {
-  const event = fields(value, 'event_log');
-  const { imr, event_type: type, version } = event;
-  if (!Number.isInteger(imr) || !Number.isInteger(type)) throw malformed('event_log: imr or event_type');
-  return {
-    imr: imr as number,
-    event_type: type as number,
-    digest: hex(event, 'digest'),
-    event: text(event, 'event'),
-    event_payload: hex(event, 'event_payload'),
-    ...(Number.isInteger(version) ? { version: version as number } : {}),
-  };
-}
-
-const malformed = (what: string) => errorOf('AGENT_UNAVAILABLE', `The guest agent's answer is malformed: ${what}.`);
+const malformed = (what: string, cause?: unknown) =>
+  errorOf('AGENT_UNAVAILABLE', `The guest agent's answer is malformed: ${what}.`, { cause });
 
 function fields(value: unknown, what: string): Fields {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw malformed(what);

@@ -4,7 +4,15 @@
  * right code runs on the right OS is for an outsider's policy to say.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { AbatonError, type Evidence, type Policy, type TrustLabel, type Verdict, verifyEvidence } from '@abaton/verify';
+import {
+  AbatonError,
+  CollateralCache,
+  type Evidence,
+  type Policy,
+  type TrustLabel,
+  type Verdict,
+  verifyEvidence,
+} from '@abaton/verify';
 import type { AuditEvent, AuditTrail } from '../audit/events.ts';
 import { type Logger, placeOf } from '../log.ts';
 import type { AgentInfo } from './agent-client.ts';
@@ -75,6 +83,7 @@ export function selfPolicy({ appCompose, measurements }: AgentInfo, binding: Evi
 
 export function createSelfAttestation(options: MonitorOptions): SelfAttestationMonitor {
   const { evidence, policy, tlsSpkiSha256, simulatedRootSha256, intervalMs, audit, logger, nowMs = Date.now } = options;
+  const cache = new CollateralCache();
   const kept = new Map<string, SelfAttestation>();
   let newest: SelfAttestation | null = null;
   let began = { wall: 0, monotonic: 0 };
@@ -91,6 +100,7 @@ export function createSelfAttestation(options: MonitorOptions): SelfAttestationM
         policy,
         nowMs: nowMs(),
         expect: { nonce, tlsSpkiSha256 },
+        cache,
         ...(simulatedRootSha256 ? { acceptSimulatedRootSha256: simulatedRootSha256 } : {}),
       });
       const { evidenceId: id, trust, codeHash } = verdict;

@@ -85,7 +85,7 @@ export class FragileDisk implements LogDisk {
     };
   }
 
-  /** The power goes and comes back. `coin` answers true or false. */
+  /** The power goes and comes back. `coin` says of each name and content that was not synced whether it is there. */
   cutPower(coin: () => boolean): void {
     const kept: Names = new Map();
     const paths = new Set([...this.#names.keys(), ...this.#syncedNames.keys()]);
@@ -120,9 +120,9 @@ export class FragileDisk implements LogDisk {
 }
 
 function afterCut({ data, synced }: File, coin: () => boolean): File {
-  let left = coin() ? synced : data;
+  let left = coin() ? data : synced;
   // The length may have reached the disk before the bytes did, or only some of the bytes.
-  if (left === data && data !== synced && coin()) {
+  if (left === data && data !== synced && !coin()) {
     left = Buffer.from(data);
     for (let at = synced.length; at < left.length; at++) if (coin()) left[at] = 0;
     if (coin()) left = left.subarray(0, synced.length + ((left.length - synced.length) >> 1));

@@ -16,19 +16,14 @@ import { analysisRoutes } from '../../src/http/analysis-routes.ts';
 import { createApp } from '../../src/http/app.ts';
 import type { DicomwebDeps } from '../../src/http/dicomweb/deps.ts';
 import { dicomwebRoutes } from '../../src/http/dicomweb/routes.ts';
+import { fhirRoutes } from '../../src/http/fhir-routes.ts';
 import { openDoor } from '../../src/http/server.ts';
-import { SealedArchive } from '../../src/imaging/sealed-archive.ts';
-import { openSqliteQueue } from '../../src/jobs/sqlite-queue.ts';
 import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
+import { openState } from '../../src/open-state.ts';
 import { openGuestAgent } from '../../src/tee/agent-client.ts';
 import { createGateKeeper } from '../../src/tee/gate-keeper.ts';
 import type { SelfAttestation } from '../../src/tee/self-attestation.ts';
-import { openDirectoryBlobs } from '../../src/vault/directory-blobs.ts';
-import { KeyHierarchy } from '../../src/vault/keys.ts';
-import { migrate } from '../../src/vault/migrations.ts';
-import { SealingVault } from '../../src/vault/sealing-vault.ts';
-import { openSqlite } from '../../src/vault/sqlite.ts';
 
 export type House = Awaited<ReturnType<typeof openHouse>>;
 
@@ -51,12 +46,15 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
   };
   const world = { attested: true, diskFull: false };
 
-  const db = openSqlite(join(dir, 'rows.sqlite'));
-  await migrate(db, nowMs);
-  const blobs = await openDirectoryBlobs(join(dir, 'blobs'));
-  const vault = new SealingVault(blobs, await KeyHierarchy.open(db, { teeKey, keyholderShare: null }, nowMs), teeKey);
-  const queue = await openSqliteQueue(db, nowMs);
-  const archive = new SealedArchive({ db, blobs, vault, queue, tenant, studyIdleMs: 0, nowMs });
+  const state = await openState({
+    dataDir: join(dir, 'data'),
+    teeKey,
+    keyholderShare: null,
+    tenant,
+    studyIdleMs: 0,
+    nowMs,
+  });
+  const { vault, archive, queue } = state;
   const disk = await openDisk(join(dir, 'log'));
   const log = await openTileLog({
     dir: join(dir, 'log'),
@@ -114,6 +112,7 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
   };
   app.route('/', dicomwebRoutes(deps));
   app.route('/', analysisRoutes({ gate, archive, trail, log }));
+  app.route('/', fhirRoutes({ gate, archive, trail }));
 
   const socket = join(dir, 'agent.sock');
   const tee = await startSoftTee({ state: join(dir, 'tee'), socket, compose: '{"name":"dicomweb"}' });
@@ -137,13 +136,13 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
     deps,
     /** Names of the blobs, finished or not. */
     async blobNames(): Promise<string[]> {
-      const entries = await readdir(join(dir, 'blobs'), { recursive: true, withFileTypes: true });
+      const entries = await readdir(join(dir, 'data', 'blobs'), { recursive: true, withFileTypes: true });
       return entries.filter((entry) => entry.isFile()).map(({ name }) => name);
     },
     async close() {
       await door.close(0);
       await log.close();
-      await db.close();
+      await state.close();
       await rm(dir, { recursive: true });
     },
   };

@@ -236,7 +236,7 @@ test('frames of the corpus are the pixel items that DCMTK finds', async (t) => {
         continue;
       }
       if (items.length === 0) {
-        assert.equal(frameAnswer.status, 404, name);
+        assert.equal(frameAnswer.status, /float/.test(name) ? 200 : 404, name); // dcmdump knows (7FE0,0010) only
         continue;
       }
       const bodies = (await partsOf(frameAnswer, 'application/octet-stream')).map(({ body }) => body);
@@ -290,7 +290,9 @@ test('a gate that closes during a download breaks it off, and a slow client hold
   t.after(() => {
     house.world.attested = true;
   });
-  const big = imageFile({ study: '1.2.7', series: '1.2.7.1', instance: '1.2.7.1.1', rows: 4096, columns: 4096 });
+  const [rows, columns] = [4096, 4096];
+  const pixels = Buffer.alloc(rows * columns);
+  const big = imageFile({ study: '1.2.7', series: '1.2.7.1', instance: '1.2.7.1.1', rows, columns, pixels });
   const [path] = await store([big]);
   const options = { host: '127.0.0.1', port: house.port, path, rejectUnauthorized: false, agent: false as const };
   const outcome = await new Promise<{ bytes: number; complete: boolean }>((resolve, reject) => {

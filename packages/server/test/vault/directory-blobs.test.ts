@@ -1,6 +1,6 @@
 // BlobStore in a directory.
 import assert from 'node:assert/strict';
-import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openDirectoryBlobs } from '../../src/vault/directory-blobs.ts';
@@ -22,6 +22,26 @@ test('what a crash left half written is removed at start, and is never listed', 
   const blobs = await openDirectoryBlobs(directory);
   assert.deepEqual(await listed(blobs), [key]);
   assert.ok(!(await filesUnder(directory)).has('tmp/half'));
+});
+
+test('a put syncs the file, then its name and that of its new folder', async (t) => {
+  const directory = await scratch(t);
+  const blobs = await openDirectoryBlobs(directory);
+  const handle = await open(directory, 'r');
+  const prototype = Object.getPrototypeOf(handle) as FileHandle;
+  await handle.close();
+  const calls: string[] = [];
+  const { datasync, sync } = prototype;
+  t.mock.method(prototype, 'datasync', function (this: FileHandle) {
+    calls.push('file');
+    return datasync.call(this);
+  });
+  t.mock.method(prototype, 'sync', function (this: FileHandle) {
+    calls.push('directory');
+    return sync.call(this);
+  });
+  await blobs.put(pieces(Buffer.from('x')));
+  assert.deepEqual(calls, ['file', 'directory', 'directory']);
 });
 
 test('files and folders are for this user alone', async (t) => {

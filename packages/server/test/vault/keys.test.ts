@@ -132,6 +132,16 @@ test('a rotation moves every patient key to the new epoch and leaves nothing und
   await assert.rejects((await openKeys(db, second)).forOpening(bob), isBroken);
 });
 
+test('the process that rotated has forgotten the old epoch too', async (t) => {
+  const db = await openDb(t);
+  await (await openKeys(db)).forSealing(bob);
+  const [old] = await db.query('select wrapped from patient_keys');
+  const keys = await openKeys(db);
+  await keys.rotate(null);
+  await db.query('update patient_keys set epoch = 1, wrapped = $1', [old!.wrapped!]);
+  await assert.rejects(keys.forOpening(bob), isBroken);
+});
+
 test('a rotation that fails leaves the old epoch in force', async (t) => {
   const db = await openDb(t);
   const keys = await openKeys(db);

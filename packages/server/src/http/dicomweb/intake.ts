@@ -34,7 +34,7 @@ export async function receiveInstance(
     const header = scanner.end();
     if (study !== null && header.studyInstanceUid !== study) {
       await writer.abort();
-      return { reference: header, failure: FAILURES.studyMismatch };
+      return { reference: scanner.reference(), failure: FAILURES.studyMismatch };
     }
     const patient = header.patientId
       ? vault.patientRef(tenant, header.issuerOfPatientId, header.patientId)

@@ -48,11 +48,8 @@ export function storeResponse({ stored, failed }: StoreReport, base: string): Js
     // Type 2: there is no such URL when nothing was stored, or more than one study.
     '00081190': { vr: 'UR', ...(studies.size === 1 ? { Value: [`${base}/studies/${study}`] } : {}) },
   };
-  const named = failed.filter(({ reference: { sopClassUid, sopInstanceUid } }) =>
-    [sopClassUid, sopInstanceUid].every((uid) => UID.test(uid)),
-  );
-  const unnamed = failed.filter((refused) => !named.includes(refused));
-  addSequence(module, '00081198', named, ({ reference, failure }) => ({
+  const isNamed = ({ reference }: Refused) => UID.test(reference.sopClassUid) && UID.test(reference.sopInstanceUid);
+  addSequence(module, '00081198', failed.filter(isNamed), ({ reference, failure }) => ({
     ...failureElements(failure),
     ...referencedSop(reference),
   }));
@@ -60,6 +57,7 @@ export function storeResponse({ stored, failed }: StoreReport, base: string): Js
     ...referencedSop(reference),
     '00081190': { vr: 'UR', Value: [instanceUrl(reference, base)] },
   }));
+  const unnamed = failed.filter((refused) => !isNamed(refused));
   addSequence(module, '0008119A', unnamed, ({ failure }) => failureElements(failure));
   return module;
 }
