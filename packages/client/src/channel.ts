@@ -38,6 +38,7 @@ export interface Channel {
 
 const CONNECT_TIMEOUT_MS = 10_000; // a TLS handshake takes two round trips; longer means that nobody answers
 const MAX_ANSWER_BYTES = 64 * 2 ** 20; // ours are kilobytes; the bound only keeps a hostile server out of our memory
+const IDLE_TIMEOUT_MS = 120_000; // as our server's: after so long without a byte the other end is gone
 const WINDOW_BYTES = 2 ** 20; // HTTP/2 flow control (RFC 9113, 6.9): the default of 64 KiB stalls large downloads
 
 const lost = (cause?: unknown) =>
@@ -59,6 +60,7 @@ export async function openChannel(url: string): Promise<Channel> {
     settings: { initialWindowSize: WINDOW_BYTES },
   });
   session.setLocalWindowSize(WINDOW_BYTES);
+  session.setTimeout(IDLE_TIMEOUT_MS, () => session.destroy());
   session.on('error', () => {}); // each request reports it; an idle session needs no report
   const spki = socket.getPeerX509Certificate()?.publicKey.export({ type: 'spki', format: 'der' });
   if (!spki) throw failed('The server sent no certificate.');
@@ -115,7 +117,11 @@ function send(
       answered = true;
       resolve(answer(stream, response));
     });
-    if (body) pump(stream, body, () => answered).catch((error) => stream.destroy(error));
+    if (body)
+      pump(stream, body, () => answered).catch((error) => {
+        reject(error); // the sender's own: its file, not our connection
+        stream.destroy(error); // RST_STREAM without END_STREAM: the server must not take the part for the whole
+      });
   });
 }
 
@@ -184,4 +190,6 @@ async function* readBody(stream: http2.ClientHttp2Stream): AsyncGenerator<Uint8A
   } catch (cause) {
     throw lost(cause);
   }
+  // Node ends the stream of a session whose socket was cut as if it were whole; only its code tells (RFC 9113, 7).
+  if (stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR) throw lost();
 }

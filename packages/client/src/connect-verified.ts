@@ -17,6 +17,8 @@ export interface VerifyOptions {
   policy: Policy;
   /** SHA-256 of the root of a software TEE. Its evidence is then accepted for synthetic data, and still says `simulated`. */
   acceptSimulatedRootSha256?: string;
+  /** How long the server may take to hand out its evidence. Default: 30 s. */
+  timeoutMs?: number;
   /** For tests. */
   nowMs?: () => number;
 }
@@ -30,6 +32,7 @@ export interface VerifiedConnection {
 }
 
 const NONCE_BYTES = 32; // what the server's /attestation takes
+const EVIDENCE_TIMEOUT_MS = 30_000; // a quote takes up to a second, collateral from a slow PCCS ten more
 const MAX_EVIDENCE_BYTES = 4 * 2 ** 20; // quote 5 kB, collateral 60 kB, event log 60 kB; GPU evidence will add about 1 MB
 
 /** Throws NOT_VERIFIED with this verdict as its `cause` when the evidence does not hold. */
@@ -46,19 +49,28 @@ export class NotVerifiedError extends RejectedError<ClientCode> {
   }
 }
 
-/** Asks for fresh evidence over the channel and judges it for exactly this channel. */
+/** Asks for fresh evidence. Throws EVIDENCE_UNAVAILABLE when there is none in time, ANSWER_INVALID when it is not JSON. */
+async function fetchEvidence(channel: Channel, nonce: string, timeoutMs: number): Promise<unknown> {
+  const unavailable = (message: string, cause?: unknown) =>
+    new UnavailableError<ClientCode>('EVIDENCE_UNAVAILABLE', `${message} Try again later.`, { cause });
+  const signal = AbortSignal.timeout(timeoutMs);
+  try {
+    const response = await channel.request({ method: 'GET', path: `/attestation?nonce=${nonce}`, signal });
+    if (response.status !== 200) throw unavailable(`The server answered ${response.status} instead of evidence.`);
+    return await response.json(MAX_EVIDENCE_BYTES);
+  } catch (cause) {
+    if (signal.aborted) throw unavailable(`The server gave no evidence within ${timeoutMs} ms.`, cause);
+    throw cause;
+  }
+}
+
+/** Judges fresh evidence for exactly this channel. */
 async function fetchVerdict(
   channel: Channel,
   options: VerifyOptions,
 ): Promise<{ verdict: Verdict; evidence: unknown }> {
   const nonce = randomBytes(NONCE_BYTES).toString('hex');
-  const response = await channel.request({ method: 'GET', path: `/attestation?nonce=${nonce}` });
-  if (response.status !== 200)
-    throw new UnavailableError<ClientCode>(
-      'EVIDENCE_UNAVAILABLE',
-      `The server answered ${response.status} instead of evidence. Try again later.`,
-    );
-  const evidence = await response.json(MAX_EVIDENCE_BYTES);
+  const evidence = await fetchEvidence(channel, nonce, options.timeoutMs ?? EVIDENCE_TIMEOUT_MS);
   const verdict = await verifyEvidence({
     evidence,
     policy: options.policy,

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { UnavailableError } from '@abaton/verify';
+import { type AbatonError, ConfigurationError, RejectedError, UnavailableError } from '@abaton/verify';
 import type { ClientCode } from './codes.ts';
 import type { VerifiedConnection } from './connect-verified.ts';
 
@@ -14,20 +14,23 @@ export interface StoreAnswer {
   failures: { reason: number; sopInstanceUid: string | null; comment: string | null }[];
 }
 
-/** Sends the files. `onProgress` gets bytes. Throws ANSWER_INVALID, CONNECTION_LOST, or the server's refusal. */
+/**
+ * Sends the files. `onProgress` gets bytes, and nothing after the server's answer. Throws FILE_UNREADABLE, ANSWER_INVALID,
+ * CONNECTION_LOST, or the server's refusal.
+ */
 export async function sendFiles(
   connection: VerifiedConnection,
   files: readonly string[],
   onProgress: (doneBytes: number, totalBytes: number) => void = () => {},
 ): Promise<StoreAnswer> {
-  const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
-  const total = sizes.reduce((sum, size) => sum + size, 0);
+  const sizes = await Promise.all(files.map((file, i) => stat(file).catch(unreadable(i, files.length))));
+  const total = sizes.reduce((sum, { size }) => sum + size, 0);
   const boundary = randomUUID();
   let done = 0;
   async function* body(): AsyncGenerator<Uint8Array> {
-    for (const file of files) {
+    for (const [i, file] of files.entries()) {
       yield Buffer.from(`--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`);
-      for await (const chunk of createReadStream(file)) {
+      for await (const chunk of readChunks(file, unreadable(i, files.length))) {
         yield chunk;
         done += chunk.length;
         onProgress(done, total);
@@ -51,13 +54,30 @@ export async function sendFiles(
   return parseStoreAnswer(answer);
 }
 
-/** The server's own error body: `{ code, message }`. */
-export function refusal(status: number, answer: unknown): UnavailableError {
-  const { code, message } = (answer ?? {}) as { code?: unknown; message?: unknown };
-  return new UnavailableError(
-    typeof code === 'string' ? code : 'ANSWER_INVALID',
-    typeof message === 'string' ? message : `The server answered ${status}.`,
-  );
+/** Names the file by its number: names of files are often names of patients. */
+const unreadable =
+  (index: number, count: number) =>
+  (cause: unknown): never => {
+    const message = `File ${index + 1} of ${count} cannot be read.`;
+    throw new ConfigurationError<ClientCode>('FILE_UNREADABLE', message, { cause });
+  };
+
+async function* readChunks(file: string, refuse: (cause: unknown) => never): AsyncGenerator<Uint8Array> {
+  try {
+    yield* createReadStream(file);
+  } catch (cause) {
+    refuse(cause);
+  }
+}
+
+const CLASSES = { fix: ConfigurationError, retry: UnavailableError, stop: RejectedError } as const;
+
+/** The server's own error body: `{ code, message, class }`. Whatever else it is, is to be tried again. */
+export function refusal(status: number, answer: unknown): AbatonError {
+  const { code, message, class: action } = (answer ?? {}) as { code?: unknown; message?: unknown; class?: unknown };
+  if (typeof code !== 'string' || typeof message !== 'string')
+    return new UnavailableError<ClientCode>('ANSWER_INVALID', `The server answered ${status}.`);
+  return new CLASSES[action === 'fix' || action === 'stop' ? action : 'retry'](code, message);
 }
 
 type Json = Record<string, { Value?: unknown[] } | undefined>;

@@ -88,13 +88,9 @@ export function createLogger(
 
 /** Where an unexpected error arose, as `packages/…/file.ts:line:column` of our own code; its message is left out. */
 export function placeOf(error: unknown): string {
-  const frame = error instanceof Error ? /(packages\/[\w./-]+:\d+:\d+)/.exec(stackFrames(error)) : null;
-  return frame?.[1] ?? 'unknown';
+  if (!(error instanceof Error)) return 'unknown';
+  const { stack = '', message } = error;
+  const at = stack.indexOf(message); // a stack begins with the message, which may hold anything, even lines like a stack's
+  const frames = at < 0 ? '' : stack.slice(at + message.length);
+  return /(packages\/[\w./-]+:\d+:\d+)/.exec(frames)?.[1] ?? 'unknown';
 }
-
-/** A stack begins with the message, which may hold anything. */
-const stackFrames = ({ stack = '' }: Error): string =>
-  stack
-    .split('\n')
-    .filter((line) => /^ {4}at /.test(line))
-    .join('\n');

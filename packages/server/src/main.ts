@@ -96,12 +96,16 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
     auditHealthy: () => log.healthy(),
     attestationIntervalMs: config.attestationIntervalMs,
   });
-  const proof = await bootAttested(monitor, trail, {
-    version,
-    mode: config.mode,
-    manifestSha256: manifest.sha256,
-    modelRegistrySha256: registry.digest,
-  });
+  const proof = await bootAttested(
+    monitor,
+    { log, trail },
+    {
+      version,
+      mode: config.mode,
+      manifestSha256: manifest.sha256,
+      modelRegistrySha256: registry.digest,
+    },
+  );
   requireIsolation(isolation, proof.trust === 'simulated');
   if (isolation.level === 'none') logger.warn('models-not-isolated');
 

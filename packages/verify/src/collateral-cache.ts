@@ -10,6 +10,11 @@ const ENTRIES = 16; // a handful of platform families, two entries each
 export class CollateralCache {
   readonly #entries = new Map<string, Promise<unknown>>();
 
+  /** At most 16. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
   lists(collateral: TdxCollateral, rootDer: Uint8Array): Promise<RevocationLists> {
     return this.#once('lists', collateral, rootDer, authenticateLists);
   }

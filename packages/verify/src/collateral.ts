@@ -13,7 +13,7 @@ import { parsePemChain } from './pem.ts';
 import { parseQeIdentity, parseTcbInfo, type QeIdentity, type TcbInfo } from './tcb-info.ts';
 import { type Certificate, isoOf, isWithin, parseCertificate, verifyChain, verifyDates } from './x509.ts';
 
-/** Leaf, CA and root, verified but for their dates, and the platform that the leaf names. */
+/** Leaf, CA and root, verified, and the platform that the leaf names. Whether the root is trusted is another question. */
 export interface PckChain {
   leaf: Certificate;
   ca: Certificate;

@@ -14,7 +14,7 @@ import { canonicalize } from './jcs.ts';
 import type { TdReport } from './tdx-quote.ts';
 
 /** dstack's type of runtime events (cc-eventlog, DSTACK_RUNTIME_EVENT_TYPE). */
-export const RUNTIME_EVENT_TYPE = 0x08000001;
+const RUNTIME_EVENT_TYPE = 0x08000001;
 const RTMR3 = 3;
 
 /** Events that say who the application is. dstack emits each of them once, before `system-ready`. */
@@ -43,8 +43,7 @@ function replayRtmr(events: readonly TdxEvent[], index: number): Uint8Array {
   return register;
 }
 
-/** Exported for the software TEE's tests, which must measure as dstack does. */
-export function digestOf(event: TdxEvent): Uint8Array {
+function digestOf(event: TdxEvent): Uint8Array {
   if (event.imr !== RTMR3) return hexToBytes(event.digest);
   const { event: name, event_payload: payload } = event;
   if (event.version === 2) return sha384(utf8ToBytes(canonicalize({ name, payload, type: RUNTIME_EVENT_TYPE })));
@@ -55,7 +54,7 @@ function identityOf(events: readonly TdxEvent[]): AppIdentity {
   for (const each of events) {
     const { event, event_type, digest } = each;
     // An opaque digest in RTMR3 could hide a second identity event, and so could another way to cut the preimage
-    // "compose-hash:…" into name and payload: code that runs before system-ready could then claim to be other code.
+    // "compose-hash:…" into name and payload: code that runs before system-ready could then pass for other code.
     if (event_type !== RUNTIME_EVENT_TYPE)
       refuse('EVENT_LOG_MISMATCH', 'runtime events in RTMR3', `type ${event_type}`);
     if (digest !== '' && digest !== bytesToHex(digestOf(each)))

@@ -1,10 +1,10 @@
-/** What an attested server hands out, and what a verifier reads. JSON, version 1. */
+/** What an attested server hands out, and what a verifier reads. JSON, version 1. All hex is lower case: one form only. */
 
 /** dstack event, as its guest agent lists it. `event_payload` of RTMR0-2 events is stripped by dstack. */
 export interface TdxEvent {
   imr: number;
   event_type: number;
-  /** 48 bytes, hex. Never trusted for runtime events: recomputed from the payload. */
+  /** 48 bytes, hex. For the runtime events of RTMR3 it may be empty: it is recomputed from the payload, and must equal it. */
   digest: string;
   event: string;
   /** hex */

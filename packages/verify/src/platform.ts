@@ -3,7 +3,7 @@ import { bytesToHex, hexToBytes } from './bytes.ts';
 import { refuse } from './errors.ts';
 import type { QeReport } from './qe-report.ts';
 import { softwareLevel, type TcbLevel } from './tcb.ts';
-import type { QeIdentity, TcbInfo } from './tcb-info.ts';
+import type { ModuleIdentity, QeIdentity, TcbInfo } from './tcb-info.ts';
 import type { TdReport } from './tdx-quote.ts';
 
 /** Throws QE_IDENTITY_MISMATCH, or TCB_UNKNOWN for an enclave older than every level. */
@@ -22,18 +22,24 @@ export function verifyQeIdentity(qe: QeReport, identity: QeIdentity): TcbLevel {
 /** Throws TDX_MODULE_MISMATCH, or TCB_UNKNOWN for a module older than every level. */
 export function verifyTdxModule(td: TdReport, info: TcbInfo): TcbLevel {
   const [svn, version] = [td.teeTcbSvn[0]!, td.teeTcbSvn[1]!];
+  if (version === 0) {
+    verifyModuleIdentity(td, info.tdxModule);
+    return { status: 'UpToDate', advisories: [] }; // its age is in the first two TDX components of the platform level
+  }
   const id = `TDX_${version.toString(16).padStart(2, '0')}`.toUpperCase();
-  const versioned = info.tdxModuleIdentities.find((each) => each.id.toUpperCase() === id);
-  if (version > 0 && !versioned) refuse('TDX_MODULE_MISMATCH', 'a TDX module that Intel lists', id);
-  const identity = version > 0 ? versioned! : info.tdxModule;
+  const identity =
+    info.tdxModuleIdentities.find((each) => each.id.toUpperCase() === id) ??
+    refuse('TDX_MODULE_MISMATCH', 'a TDX module that Intel lists', id);
+  verifyModuleIdentity(td, identity);
+  return softwareLevel('TDX module', identity.tcbLevels, svn);
+}
+
+function verifyModuleIdentity(td: TdReport, { mrsigner, attributes, attributesMask }: ModuleIdentity): void {
   const signer = bytesToHex(td.mrSignerSeam);
-  if (signer !== identity.mrsigner) refuse('TDX_MODULE_MISMATCH', `MRSIGNERSEAM ${identity.mrsigner}`, signer);
-  const { attributes, attributesMask } = identity;
+  if (signer !== mrsigner) refuse('TDX_MODULE_MISMATCH', `MRSIGNERSEAM ${mrsigner}`, signer);
   const expected = masked(hexToBytes(attributes), attributesMask);
   const seen = masked(td.seamAttributes, attributesMask);
   if (seen !== expected) refuse('TDX_MODULE_MISMATCH', `SEAMATTRIBUTES ${expected}`, seen);
-  // Version 0 has no levels of its own: the first two TDX components of the platform level stand for it.
-  return version > 0 ? softwareLevel('TDX module', versioned!.tcbLevels, svn) : { status: 'UpToDate', advisories: [] };
 }
 
 const masked = (bytes: Uint8Array, mask: string): string =>

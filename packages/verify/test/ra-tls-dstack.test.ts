@@ -38,19 +38,17 @@ const certificate = (...extensions: Buffer[]) =>
 const ext = (arc: number, content: Uint8Array) => extension(`${DSTACK}.${arc}`, octets(content));
 
 // SCALE, written apart from the reader.
-const compact = (n: number) => {
-  const bytes = Buffer.alloc(4);
-  if (n < 64) return Buffer.from([n << 2]);
-  if (n < 2 ** 14) return bytes.writeUInt16LE((n << 2) | 1) && bytes.subarray(0, 2);
-  return bytes.writeUInt32LE(n * 4 + 2) && bytes;
-};
-const scale = (content: string | Uint8Array) =>
-  Buffer.concat([compact(Buffer.from(content).length), Buffer.from(content)]);
 const uint32 = (n: number) => {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32LE(n);
   return bytes;
 };
+const compact = (n: number) => {
+  if (n < 64) return uint32(n << 2).subarray(0, 1);
+  return n < 2 ** 14 ? uint32((n << 2) | 1).subarray(0, 2) : uint32(n * 4 + 2);
+};
+const scale = (content: string | Uint8Array) =>
+  Buffer.concat([compact(Buffer.from(content).length), Buffer.from(content)]);
 const versioned = (): Buffer =>
   Buffer.concat([
     ...[Buffer.from([0, 0]), scale(quote), compact(evidence.eventLog.length)],

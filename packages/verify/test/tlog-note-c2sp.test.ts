@@ -233,6 +233,16 @@ test('a log proof verifies, and each way of damaging it has its code', () => {
   refused('INCLUSION_INVALID', { hashes: [...proof.hashes, ...proof.hashes] });
   refused('INCLUSION_INVALID', { hashes: ['AAAA'] });
   refused('INCLUSION_INVALID', { hashes: [`${proof.hashes[0]} `] });
+  for (const odd of [
+    { hashes: null },
+    { hashes: [5] },
+    { hashes: 'AAAA' },
+    { entry: 5 },
+    { entry: '\ud800' },
+    { index: '0' },
+  ])
+    refused('INCLUSION_INVALID', odd as Partial<typeof proof>);
+  refused('INCLUSION_INVALID', { checkpoint: null } as unknown as Partial<typeof proof>);
   refused('CHECKPOINT_UNSIGNED', {}, [stranger]);
   refused('CHECKPOINT_UNSIGNED', {}, [otherName]);
   refused('CHECKPOINT_UNSIGNED', {}, []);

@@ -73,6 +73,11 @@ const TABLE: Partial<Record<CheckId, [name: string, code: VerificationCode, chan
     ['PCK CRL left out', 'CRL_INVALID', unsigned('collateral.pck_crl', '')],
     ['PCK CRL is garbage', 'CRL_INVALID', unsigned('collateral.pck_crl', 'deadbeef')],
     ['PCK CRL with a byte after it', 'CRL_INVALID', unsigned('collateral.pck_crl', (old) => `${old}00`)],
+    [
+      'root CRL signature',
+      'CRL_INVALID',
+      unsigned('collateral.root_ca_crl', (old) => old.replace(/.$/, (c) => (c === '0' ? '1' : '0'))),
+    ],
     ['root CRL is garbage', 'CRL_INVALID', unsigned('collateral.root_ca_crl', 'deadbeef')],
     [
       'root CRL in place of the PCK CRL',

@@ -255,6 +255,44 @@ test('the cache keeps signatures and never dates, and nothing that failed', asyn
   assert.deepEqual(await judge({ cache }), first);
 });
 
+test('the cache stays small', async () => {
+  const cache = new CollateralCache();
+  for (let i = 0; i < 20; i++) await cache.lists(simulate().evidence.collateral!, good.certificates.root);
+  assert.equal(cache.size, 16);
+});
+
+test('the CA of the CRL may be renewed: same name, same key, in date, not revoked', async () => {
+  const crlsOf = (bend: (platform: Bent) => void) => {
+    const { root_ca_crl, pck_crl, pck_crl_issuer_chain } = simulate(bend).evidence.collateral!;
+    return judge({
+      tamper: ({ collateral }) => {
+        Object.assign(collateral!, { root_ca_crl, pck_crl, pck_crl_issuer_chain });
+      },
+    });
+  };
+  const renewed = ({ certificates }: Bent) => {
+    certificates.pckCa.serial = 22;
+  };
+  assert.equal((await crlsOf(renewed)).send, 'synthetic-only');
+  const twins: [code: string, bend: (platform: Bent) => void][] = [
+    [
+      'CRL_INVALID',
+      ({ certificates, crls }) =>
+        Object.assign(certificates.pckCa, { subject: 'x' }) && Object.assign(crls.pck, { issuer: 'x' }),
+    ],
+    [
+      'CERTIFICATE_INVALID',
+      ({ certificates }) => Object.assign(certificates.pckCa, { serial: 22, notAfterMs: NOW_MS - 1000 }),
+    ],
+    [
+      'CERTIFICATE_REVOKED',
+      ({ certificates, crls }) => Object.assign(certificates.pckCa, { serial: 22 }) && crls.root.revoked.push(22),
+    ],
+  ];
+  for (const [code, bend] of twins)
+    assert.deepEqual(failures((await crlsOf(bend)).checks), [`revocation-lists: ${code}`]);
+});
+
 test('a clock that is not a number is a programming error, and never a pass', async () => {
   await assert.rejects(judge({ nowMs: Number.NaN }), RangeError);
 });

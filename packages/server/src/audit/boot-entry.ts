@@ -1,6 +1,6 @@
 /** The first entry of each start, before anything is served. */
 import { createHash, randomBytes } from 'node:crypto';
-import type { AuditTrail } from './events.ts';
+import type { AuditEvent, AuditTrail } from './events.ts';
 import type { AuditLog } from './log.ts';
 
 /** The nonce makes the checkpoint over this entry new: nobody can have cosigned it before. */
@@ -16,24 +16,26 @@ export interface BootEntry {
 
 /**
  * Records the start: a fresh nonce, the checkpoint found on disk, and the digest of the first quote (SHA-256 hex; null
- * when there is none yet). On return the entry is durable; the quote that opens the gate is requested after it.
- * Throws AUDIT_UNAVAILABLE.
+ * when there is none). `facts` says more about the boot: release, mode, digests. On return the entry is durable; the
+ * quote that opens the gate is requested after it. Throws AUDIT_UNAVAILABLE.
  */
 export async function recordBoot(options: {
-  log: AuditLog;
-  trail: AuditTrail;
+  log: Pick<AuditLog, 'checkpoint' | 'size'>;
+  trail: Pick<AuditTrail, 'record'>;
   quoteSha256: string | null;
+  outcome?: AuditEvent['outcome'];
+  facts?: NonNullable<AuditEvent['facts']>;
 }): Promise<BootEntry> {
-  const { log, trail, quoteSha256 } = options;
+  const { log, trail, quoteSha256, outcome = 'success', facts = {} } = options;
   const nonce = randomBytes(NONCE_BYTES).toString('hex');
   const previousCheckpointSha256 = createHash('sha256').update(log.checkpoint()).digest('hex');
   const { index } = await trail.record({
     action: 'boot',
     actor: 'abaton',
     patient: null,
-    object: null,
-    outcome: 'success',
-    facts: { nonce, previousCheckpointSha256, previousSize: log.size(), quoteSha256 },
+    object: quoteSha256 === null ? null : { kind: 'evidence', ref: quoteSha256 },
+    outcome,
+    facts: { ...facts, nonce, previousCheckpointSha256, previousSize: log.size() },
   });
   return { index, nonce, previousCheckpointSha256 };
 }

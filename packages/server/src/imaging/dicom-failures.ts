@@ -126,7 +126,8 @@ export const DICOM_FAILURES = {
   DICOM_TRANSFER_SYNTAX_UNKNOWN: {
     reason: 0xc122,
     meaning: 'The transfer syntax is not one that can be stored.',
-    remedy: 'Send it in another transfer syntax; docs/reference lists those that are taken.',
+    remedy:
+      'Send it in a transfer syntax of PS3.6 Table A-1 that files may have, for example Explicit VR Little Endian.',
   },
   DICOM_SOP_CLASS_UNSUPPORTED: {
     reason: 0x0122,

@@ -1,6 +1,6 @@
 /** The DICOM JSON model (PS3.18 Annex F) of a data set. Values that the scanner left out are absent. */
 import type { Dataset, Element } from './dataset.ts';
-import { hexOfTag } from './tags.ts';
+import { hexOfTag, tagOf } from './tags.ts';
 import { binaryValues, charsetOf, isBinaryNumber, textValues } from './values.ts';
 
 /** Table F.2.3-1: what stands in `Value` depends on the VR. */
@@ -15,14 +15,17 @@ export interface JsonDataset {
 }
 
 const BINARY_VRS = new Set(['OB', 'OD', 'OF', 'OL', 'OV', 'OW', 'UN']);
+const CHARACTER_SET = hexOfTag(tagOf('SpecificCharacterSet'));
 const PERSON_NAME_GROUPS = ['Alphabetic', 'Ideographic', 'Phonetic'];
 
-/** All text is decoded; the result is UTF-8 whatever Specific Character Set says. Group lengths are dropped (F.2.2). */
+/** All text is decoded to UTF-8, and Specific Character Set says so. Group lengths are dropped (F.2.2). */
 export function toDicomJson(dataset: Dataset, inherited: readonly string[] = []): JsonDataset {
   const charset = charsetOf(dataset, inherited);
   const json: JsonDataset = {};
   for (const element of dataset.values())
     if ((element.tag & 0xffff) !== 0) json[hexOfTag(element.tag)] = toJsonElement(element, charset);
+  const terms = json[CHARACTER_SET];
+  if (terms?.Value) terms.Value = ['ISO_IR 192'];
   return json;
 }
 

@@ -25,16 +25,24 @@ interface Code {
 
 export class InflateError extends Error {}
 
-function huffman(lengths: Uint8Array): Code {
+/**
+ * Complete codes only, as zlib has it (section 3.2.7): a code of distances or literals may also have none or one symbol
+ * of one bit.
+ */
+function huffman(lengths: Uint8Array, ofCodeLengths = false): Code {
   const counts = new Uint16Array(MAX_BITS + 1);
   for (const length of lengths) counts[length]!++;
   counts[0] = 0;
   const next = new Uint16Array(MAX_BITS + 2);
-  for (let n = 1, left = 1; n <= MAX_BITS; n++) {
+  let left = 1;
+  for (let n = 1; n <= MAX_BITS; n++) {
     left = left * 2 - counts[n]!;
     if (left < 0) throw new InflateError('more codes than their lengths allow');
     next[n + 1] = next[n]! + counts[n]!;
   }
+  const longest = Math.max(...lengths);
+  if (left > 0 && longest > 0 && (ofCodeLengths || longest > 1))
+    throw new InflateError('fewer codes than their lengths ask');
   const symbols = new Uint16Array(lengths.length);
   lengths.forEach((length, symbol) => {
     if (length > 0) symbols[next[length]!++] = symbol;
@@ -45,7 +53,7 @@ function huffman(lengths: Uint8Array): Code {
 /** The fixed code (section 3.2.6). */
 const FIXED = {
   literals: huffman(Uint8Array.from({ length: 288 }, (_, i) => (i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8))),
-  distances: huffman(new Uint8Array(30).fill(5)),
+  distances: huffman(new Uint8Array(32).fill(5)),
 };
 
 export interface Inflater {
@@ -151,12 +159,13 @@ export function createInflater(emit: (block: Uint8Array) => void): Inflater {
     const literalCount = take(5) + 257;
     const distanceCount = take(5) + 1;
     const codeLengthCount = take(4) + 4;
+    if (literalCount > 286 || distanceCount > 30) throw new InflateError('more symbols than there are');
     const codeLengths = new Uint8Array(19);
     for (let i = 0; i < codeLengthCount; i++) {
       yield* need(3);
       codeLengths[CODE_LENGTH_ORDER[i]!] = take(3);
     }
-    const code = huffman(codeLengths);
+    const code = huffman(codeLengths, true);
     const lengths = new Uint8Array(literalCount + distanceCount);
     for (let i = 0; i < lengths.length; ) {
       yield* need(MAX_BITS);
@@ -172,6 +181,7 @@ export function createInflater(emit: (block: Uint8Array) => void): Inflater {
       lengths.fill(length === 16 ? lengths[i - 1]! : 0, i, i + count);
       i += count;
     }
+    if (lengths[256] === 0) throw new InflateError('a block that cannot end');
     return {
       literals: huffman(lengths.subarray(0, literalCount)),
       distances: huffman(lengths.subarray(literalCount)),

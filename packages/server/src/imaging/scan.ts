@@ -3,10 +3,11 @@
  * by name; one without preamble and file meta information is refused, since STOW-RS and retrieval speak of files, and
  * its encoding would be a guess.
  */
-import { type Bytes, fail, readElements, type ScanLimits, take, type Walk } from './data-set-reader.ts';
+import { fail, readElements, type ScanLimits, take, type Walk } from './data-set-reader.ts';
 import type { Dataset, InstanceHeader } from './dataset.ts';
 import { DicomError } from './dicom-failures.ts';
 import { createInflater, InflateError, type Inflater } from './inflate.ts';
+import { Input, type Reading } from './input.ts';
 import { type Keyword, tagOf } from './tags.ts';
 import { EXPLICIT_LE, TRANSFER_SYNTAXES, type TransferSyntax } from './transfer-syntaxes.ts';
 import { number, text } from './values.ts';
@@ -63,20 +64,23 @@ const EXECUTABLES = [
 const TIFFS = ['49492a00', '4d4d002a', '49492b00', '4d4d002b'];
 
 const UID = /^[0-9]+(\.[0-9]+)*$/;
+/** PS3.4 Table B.5-1: CR, DX, MG, IO, CT, US, MR, SC, XA, RF, NM, VL and PET images; none of them is without pixels. */
+const IMAGE_CLASSES =
+  /^1\.2\.840\.10008\.5\.1\.4\.1\.1\.(1|1\.[1-3]|1\.[1-3]\.1|2|2\.[12]|3\.1|4|4\.[134]|6\.[12]|7|7\.[1-4]|12\.[12]|12\.[12]\.1|20|77\.1\.[1-6]|77\.1\.[124]\.1|128|128\.1|130)$/;
 const MEDIA_STORAGE_DIRECTORY = '1.2.840.10008.1.3.10';
 
 export function createScanner({ onPixels, ...limits }: ScanOptions = {}): Scanner {
+  const file = new Input();
   const w: Walk = {
     limits: { ...DEFAULT_LIMITS, ...limits },
-    at: 0,
-    partial: 0,
+    input: file,
     dataset: new Map(),
     keep: true,
     keptBytes: 0,
     inSequence: false,
     firstTag: 0,
     pixelData: null,
-    fragment: null,
+    onPixels,
   };
   let meta: Dataset = new Map();
   let syntax: TransferSyntax | undefined;
@@ -85,50 +89,16 @@ export function createScanner({ onPixels, ...limits }: ScanOptions = {}): Scanne
   let inflater: Inflater | null = null;
   let failure: unknown = null;
 
-  function* file(): Bytes<void> {
+  function* readFile(): Reading<void> {
     yield* readPreamble(w);
     meta = yield* readFileMeta(w);
     syntax = chooseSyntax(w, meta);
-    if (syntax.deflated) {
-      yield 0;
-      w.at = 0;
-    }
+    if (syntax.deflated) w.input = new Input(); // what remains of the file goes through the inflater
     w.firstTag = 0x00080000;
     yield* readElements(w, syntax, Number.POSITIVE_INFINITY, 0, syntax);
   }
-
-  const walk = file();
-  let request = walk.next().value ?? 0;
-  let answer: Uint8Array | null = null;
-  let have = 0;
-  const resume = (bytes: Uint8Array | null) => {
-    answer = null;
-    have = 0;
-    request = walk.next(bytes).value ?? 0;
-  };
-
-  /** Gives the walk what it asked for; what it did not ask for in one piece is put together in `answer`. */
-  const feed = (bytes: Uint8Array) => {
-    for (let at = 0; at < bytes.length; ) {
-      if (request === 0) {
-        inflater = createInflater(feedInflated);
-        resume(bytes);
-        inflater.push(bytes.subarray(at));
-        return;
-      }
-      const wanted = Math.abs(request);
-      const part = bytes.subarray(at, at + wanted - have);
-      if (request < 0) {
-        if (w.fragment !== null) onPixels?.(part, w.fragment);
-      } else {
-        answer ??= new Uint8Array(wanted);
-        answer.set(part, have);
-      }
-      have += part.length;
-      at += part.length;
-      if (have === wanted) resume(answer ?? bytes);
-    }
-  };
+  const walk = readFile();
+  walk.next();
 
   const feedInflated = (bytes: Uint8Array) => {
     inflatedBytes += bytes.length;
@@ -136,7 +106,8 @@ export function createScanner({ onPixels, ...limits }: ScanOptions = {}): Scanne
     const ratio = inflatedBytes > INFLATE_FREE_BYTES ? inflatedBytes / totalBytes : 0;
     if (inflatedBytes > maxInstanceBytes || ratio > maxInflatedRatio)
       fail(w, 'DICOM_DEFLATE_BOMB', `${inflatedBytes} bytes out of ${totalBytes}`);
-    feed(bytes);
+    w.input.feed(bytes);
+    walk.next();
   };
 
   const guarded = <T>(work: () => T): T => {
@@ -164,18 +135,21 @@ export function createScanner({ onPixels, ...limits }: ScanOptions = {}): Scanne
       guarded(() => {
         totalBytes += chunk.length;
         if (totalBytes > w.limits.maxInstanceBytes) fail(w, 'DICOM_TOO_LARGE', `limit ${w.limits.maxInstanceBytes}`);
-        if (inflater) inflater.push(chunk);
-        else feed(chunk);
+        if (inflater) return inflater.push(chunk);
+        file.feed(chunk);
+        walk.next();
+        if (w.input === file) return;
+        inflater = createInflater(feedInflated);
+        inflater.push(file.rest());
       }),
     end: () =>
       guarded(() => {
         const inflated = inflater?.end() ?? { trailingBytes: 0 };
-        if (inflated === 'truncated' || (request === 0 && syntax?.deflated && !inflater))
-          return fail(w, 'DICOM_TRUNCATED', 'inside the deflated data set');
+        if (inflated === 'truncated') return fail(w, 'DICOM_TRUNCATED', 'inside the deflated data set');
         if (inflated.trailingBytes > MAX_BYTES_AFTER_DEFLATE)
           fail(w, 'DICOM_DEFLATE_CORRUPT', `${inflated.trailingBytes} bytes after its end`);
-        w.partial = have;
-        resume(null);
+        w.input.end();
+        walk.next();
         verifyIdentity(w, meta);
         verifyPixelsPresent(w, syntax!);
         return {
@@ -191,21 +165,19 @@ export function createScanner({ onPixels, ...limits }: ScanOptions = {}): Scanne
 }
 
 /** 128 bytes of preamble and `DICM` (PS3.10 section 7.1). */
-function* readPreamble(w: Walk): Bytes<void> {
-  const start = yield 8;
-  const rest = start && (yield 124);
-  const prefix = rest && String.fromCharCode(...rest.subarray(120));
-  if (prefix !== 'DICM') fail(w, start && looksLikeDataSet(start) ? 'DICOM_FILE_META_MISSING' : 'DICOM_NOT');
-  w.at += 132;
-  const hex = Buffer.from(start!).toString('hex');
+function* readPreamble(w: Walk): Reading<void> {
+  const head = yield* w.input.gather(132);
+  if (String.fromCharCode(...head.subarray(128)) !== 'DICM')
+    fail(w, looksLikeDataSet(head) ? 'DICOM_FILE_META_MISSING' : 'DICOM_NOT');
+  const hex = Buffer.from(head.subarray(0, 8)).toString('hex');
   const startsWith = (magics: string[]) => magics.some((magic) => hex.startsWith(magic));
   if (startsWith(EXECUTABLES)) fail(w, 'DICOM_PREAMBLE_EXECUTABLE');
-  if (!startsWith(TIFFS) && !(start!.every((b) => b === 0) && rest!.subarray(0, 120).every((b) => b === 0)))
-    fail(w, 'DICOM_PREAMBLE_UNKNOWN');
+  if (!startsWith(TIFFS) && head.subarray(0, 128).some((byte) => byte !== 0)) fail(w, 'DICOM_PREAMBLE_UNKNOWN');
 }
 
 /** Begins with an element of group 0002 or 0008, in either byte order, with a VR or a short length behind the tag. */
 function looksLikeDataSet(start: Uint8Array): boolean {
+  if (start.length < 8) return false;
   const view = new DataView(start.buffer, start.byteOffset, 8);
   return [true, false].some(
     (little) =>
@@ -215,7 +187,7 @@ function looksLikeDataSet(start: Uint8Array): boolean {
 }
 
 /** Group 0002, explicit VR little endian; its group length comes first and says where it ends. */
-function* readFileMeta(w: Walk): Bytes<Dataset> {
+function* readFileMeta(w: Walk): Reading<Dataset> {
   const head = yield* take(w, 12);
   const view = new DataView(head.buffer, head.byteOffset, 12);
   const length = view.getUint32(8, true);
@@ -223,7 +195,7 @@ function* readFileMeta(w: Walk): Bytes<Dataset> {
   if (Buffer.from(head.subarray(0, 8)).toString('hex') !== '02000000554c0400' || length > w.limits.maxHeaderBytes)
     fail(w, 'DICOM_FILE_META_WRONG', 'group length');
   const explicit = TRANSFER_SYNTAXES.get(EXPLICIT_LE)!;
-  const meta = yield* readElements(w, explicit, w.at + length, 1);
+  const meta = yield* readElements(w, explicit, w.input.at + length, 1);
   if ([...meta.keys()].some((tag) => tag >>> 16 !== 2)) fail(w, 'DICOM_FILE_META_WRONG', 'an element of another group');
   return meta;
 }
@@ -251,8 +223,10 @@ function verifyIdentity(w: Walk, meta: Dataset): void {
     fail(w, 'DICOM_SOP_CLASS_UNSUPPORTED');
 }
 
+/** A file that was cut between two elements shows only here. */
 function verifyPixelsPresent(w: Walk, syntax: TransferSyntax): void {
-  const isImage = (['Rows', 'Columns', 'BitsAllocated'] as const).every((keyword) => number(w.dataset, keyword));
+  const described = (['Rows', 'Columns', 'BitsAllocated'] as const).every((keyword) => number(w.dataset, keyword));
+  const isImage = described || IMAGE_CLASSES.test(text(w.dataset, 'SOPClassUID'));
   const elsewhere = syntax.pixels === 'referenced' || w.dataset.has(tagOf('PixelDataProviderURL'));
   if (isImage && !w.pixelData && !elsewhere) fail(w, 'DICOM_PIXELS_MISSING');
 }

@@ -5,7 +5,7 @@ import type { Dataset } from './dataset.ts';
 /** Code value, coding scheme designator, meaning. */
 export type Code = readonly [value: string, scheme: string, meaning: string];
 
-export type Relationship = 'CONTAINS' | 'HAS OBS CONTEXT' | 'HAS CONCEPT MOD' | 'INFERRED FROM' | 'HAS ACQ CONTEXT';
+export type Relationship = 'CONTAINS' | 'HAS OBS CONTEXT' | 'HAS CONCEPT MOD' | 'INFERRED FROM';
 
 export const codeItem = ([value, scheme, meaning]: Code): Dataset =>
   buildDataset({ CodeValue: value, CodingSchemeDesignator: scheme, CodeMeaning: meaning.slice(0, 64) });

@@ -32,8 +32,7 @@ export function charsetOf(ds: Dataset, inherited: readonly string[] = []): reado
 /** Values of a text element, without insignificant spaces and padding. */
 export function textValues({ vr, value }: Element, charset: readonly string[]): string[] {
   if (!(value instanceof Uint8Array) || value.length === 0) return [];
-  const text =
-    CHARSET_VRS.has(vr) || vr === 'UN' ? decodeText(value, charset) : new TextDecoder('latin1').decode(value);
+  const text = decodeText(value, CHARSET_VRS.has(vr) || vr === 'UN' ? charset : []);
   return (SINGLE_VALUED.has(vr) ? [text] : text.split('\\')).map((part) => {
     let end = part.length;
     while (end > 0 && (part[end - 1] === ' ' || part[end - 1] === '\0')) end--;

@@ -124,14 +124,15 @@ export class ModelProcess {
     return new Promise((resolve) => this.#child.stdin.write(bytes, () => resolve()));
   }
 
-  /** The parsed answer, of any form. Null when it is none; never, when the process ends, so that `#ended` tells. */
+  /** The parsed answer, of any form; null when it is none. Never resolves once the process ends: `#ended` tells why. */
   async #answer(): Promise<unknown> {
     try {
       const frame = await this.#read(MAX_ANSWER_BYTES);
-      return frame ? JSON.parse(frame.toString()) : await this.#ended.then(() => new Promise(() => {}));
+      if (frame) return JSON.parse(frame.toString());
     } catch {
-      return null;
+      if (!this.ended) return null;
     }
+    return new Promise(() => {});
   }
 
   #watchEnd(): Promise<InferenceOutcome> {
@@ -147,6 +148,7 @@ export class ModelProcess {
         resolve(failure(this.#killedFor ?? (exhausted ? 'memory' : 'crashed')));
       };
       this.#child.once('error', () => end(null));
+      this.#child.once('exit', () => this.#child.stdout.destroy()); // 'close' would wait for what nobody reads any more
       this.#child.once('close', (_code, signal) => end(signal));
     });
   }

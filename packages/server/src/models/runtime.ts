@@ -25,9 +25,14 @@ export function createModelRuntime({
   let closed = false;
 
   function start(model: LoadedModel): ModelProcess {
+    requireUse();
     const started = new ModelProcess(isolation, model, limits);
     living.add(started);
     return started;
+  }
+
+  function requireUse(): void {
+    if (closed) throw errorOf('OVERLOADED', 'The model runtime is closed.');
   }
 
   async function end(old: ModelProcess): Promise<void> {
@@ -50,7 +55,7 @@ export function createModelRuntime({
 
   async function acquire(): Promise<void> {
     if (busy >= processes) await new Promise<void>((resolve) => waiting.push(resolve));
-    if (closed) throw errorOf('OVERLOADED', 'The model runtime is closed.');
+    requireUse();
     busy++;
   }
 
@@ -83,7 +88,7 @@ export function createModelRuntime({
         let keep = false;
         try {
           const outcome = await worker.infer(part10, totalBytes);
-          keep = outcome.kind === 'scored' && worker.served < studiesPerProcess;
+          keep = outcome.kind === 'scored' && worker.served < studiesPerProcess && !closed;
           return outcome;
         } finally {
           if (keep) idle.push(worker);

@@ -2,7 +2,9 @@
  * The order in which the door opens (DESIGN.md, "Binding"): a first quote shows that the platform answers; the boot is
  * written to the log; a second quote binds a checkpoint that contains the boot; only then does the gate look at proofs.
  */
+import { recordBoot } from '../audit/boot-entry.ts';
 import type { AuditTrail } from '../audit/events.ts';
+import type { AuditLog } from '../audit/log.ts';
 import type { Mode } from './gate.ts';
 import type { SelfAttestation, SelfAttestationMonitor } from './self-attestation.ts';
 
@@ -20,15 +22,13 @@ export interface BootFacts {
  */
 export async function bootAttested(
   monitor: SelfAttestationMonitor,
-  audit: Pick<AuditTrail, 'record'>,
+  audit: { log: Pick<AuditLog, 'checkpoint' | 'size'>; trail: Pick<AuditTrail, 'record'> },
   facts: BootFacts,
 ): Promise<SelfAttestation> {
   const first = await monitor.prove();
-  await audit.record({
-    action: 'boot',
-    actor: 'abaton',
-    patient: null,
-    object: first.id ? { kind: 'evidence', ref: first.id } : null,
+  await recordBoot({
+    ...audit,
+    quoteSha256: first.id,
     outcome: first.state === 'verified' ? 'success' : 'failure',
     facts: { ...facts, codeHash: first.codeHash, trust: first.trust, codes: first.codes.join(' ') },
   });

@@ -70,7 +70,7 @@ test('kill -9 at every named step of a commit and of a rotation', async (t) => {
 });
 
 test('kill -9 at random moments', async (t) => {
-  const moments = Array.from({ length: process.env.SLOW ? 100 : 6 }, () => Math.ceil(Math.random() * 120));
+  const moments = Array.from({ length: process.env.SLOW ? 100 : 4 }, () => Math.ceil(Math.random() * 120));
   t.diagnostic(`moments after opening, ms: ${moments.join(' ')}`);
   const acknowledged = await killAgainAndAgain(
     await scratch(t),

@@ -87,7 +87,7 @@ test('crash upon crash: killed or without power at any operation, also while rec
     await assertWhole(log, disk, acknowledged);
     await log.close();
   });
-  await fc.assert(story, { numRuns: process.env.SLOW ? 1000 : 20 });
+  await fc.assert(story, { numRuns: process.env.SLOW ? 1000 : 10 });
 });
 
 test('a power cut at each operation of one run', async (t) => {
@@ -96,7 +96,7 @@ test('a power cut at each operation of one run', async (t) => {
   const total = await appendUntilFailure(log, 25);
   await log.close();
   assert.ok(total > 256 * 2 - 60);
-  const step = process.env.SLOW ? 1 : 7;
+  const step = process.env.SLOW ? 1 : 11;
   const first = Math.floor(Math.random() * step);
   t.diagnostic(`${whole.operations} operations, every ${step}th from ${first}`);
   for (let operation = first; operation < whole.operations; operation += step)

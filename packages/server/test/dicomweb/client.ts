@@ -61,6 +61,33 @@ async function askHttp2(port: number, { method = 'GET', path, headers = {}, body
   }
 }
 
+/** Sends the header, and the body only after 100 Continue (RFC 9110 section 10.1.1). */
+export function expectContinue(port: number, path: string, headers: Record<string, string>, body: Buffer) {
+  return new Promise<{ continued: boolean; status: number }>((resolve, reject) => {
+    const request = https.request({
+      host: '127.0.0.1',
+      port,
+      path,
+      method: 'POST',
+      headers: { ...headers, expect: '100-continue', 'content-length': body.length },
+      rejectUnauthorized: false,
+      agent: false,
+    });
+    let continued = false;
+    request.on('continue', () => {
+      continued = true;
+      request.end(body);
+    });
+    request.on('response', (response) => {
+      resolve({ continued, status: response.statusCode! });
+      response.resume();
+      request.destroy();
+    });
+    request.on('error', reject);
+    request.flushHeaders();
+  });
+}
+
 /** A multipart/related body of these files, and the Content-Type that names its boundary. */
 export function multipart(files: readonly Uint8Array[], partType = 'application/dicom') {
   const boundary = 'test-boundary-0123456789';

@@ -2,14 +2,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import https from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { badFiles, reasonOf } from './bad-files.ts';
-import { ask, multipart } from './client.ts';
+import { ask, expectContinue, multipart } from './client.ts';
 import { type House, openHouse } from './house.ts';
 import { imageFile, SECONDARY_CAPTURE } from './part10.ts';
 import { parseStoreModule } from './store-module.ts';
@@ -267,42 +266,15 @@ test('a closed gate takes no byte', async (t) => {
   assert.ok(answer.headers['retry-after']);
   // A client that waits for `100 Continue` never gets it: not one byte of the body leaves it.
   const { body, headers } = multipart([imageOf(newStudy())]);
-  const outcome = await expectContinue(headers, body);
+  const outcome = await expectContinue(house.port, PATH, headers, body);
   assert.deepEqual(outcome, { continued: false, status: 503 });
   assert.deepEqual(await house.blobNames(), before);
 });
 
 test('Expect: 100-continue', async () => {
   const { body, headers } = multipart([imageOf(newStudy())]);
-  assert.deepEqual(await expectContinue(headers, body), { continued: true, status: 200 });
+  assert.deepEqual(await expectContinue(house.port, PATH, headers, body), { continued: true, status: 200 });
 });
-
-/** Sends the header, and the body only after 100 Continue (RFC 9110 section 10.1.1). */
-function expectContinue(headers: Record<string, string>, body: Buffer) {
-  return new Promise<{ continued: boolean; status: number }>((resolve, reject) => {
-    const request = https.request({
-      host: '127.0.0.1',
-      port: house.port,
-      path: PATH,
-      method: 'POST',
-      headers: { ...headers, expect: '100-continue', 'content-length': body.length },
-      rejectUnauthorized: false,
-      agent: false,
-    });
-    let continued = false;
-    request.on('continue', () => {
-      continued = true;
-      request.end(body);
-    });
-    request.on('response', (response) => {
-      resolve({ continued, status: response.statusCode! });
-      response.resume();
-      request.destroy();
-    });
-    request.on('error', reject);
-    request.flushHeaders();
-  });
-}
 
 test('a gate that closes during an upload ends it', async (t) => {
   t.after(() => {

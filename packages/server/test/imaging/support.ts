@@ -7,6 +7,7 @@ import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Parameters as FastCheckParameters } from 'fast-check';
 import type { InstanceHeader } from '../../src/imaging/dataset.ts';
+import { DicomError } from '../../src/imaging/dicom-failures.ts';
 import { createScanner, type ScanOptions } from '../../src/imaging/scan.ts';
 
 /** 10 runs, or 1000 with SLOW=1; fast-check prints the seed of a failure. */
@@ -37,12 +38,30 @@ const parseCsv = (csv: string): string[][] =>
   csv
     .trim()
     .split(/\r?\n/)
-    .map((line) => [...line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)].map(([, quoted, bare]) => quoted ?? bare ?? ''));
+    .map((line) =>
+      [...line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)].map(([, quoted, bare]) => quoted ?? bare ?? ''),
+    );
 
-export function scan(bytes: Uint8Array, options?: ScanOptions): InstanceHeader {
+export const scan = (bytes: Uint8Array, options?: ScanOptions): InstanceHeader => scanPieces([bytes], options);
+
+export function scanPieces(pieces: Iterable<Uint8Array>, options?: ScanOptions): InstanceHeader {
   const scanner = createScanner(options);
-  scanner.push(bytes);
+  for (const piece of pieces) scanner.push(piece);
   return scanner.end();
+}
+
+export const inPieces = (bytes: Uint8Array, size: number): Uint8Array[] =>
+  Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => bytes.subarray(i * size, (i + 1) * size));
+
+/** The code that refuses it, or 'read'. Anything but a DicomError fails the test. */
+export function outcomeOf(pieces: Iterable<Uint8Array>, options?: ScanOptions): string {
+  try {
+    scanPieces(pieces, options);
+    return 'read';
+  } catch (error) {
+    if (!(error instanceof DicomError)) throw error;
+    return error.code;
+  }
 }
 
 /**
@@ -76,7 +95,7 @@ export function scratch(t: TestContext): string {
   return directory;
 }
 
-const LONG_VRS = new Set(['OB', 'OW', 'SQ', 'UN', 'UT']);
+const LONG_VRS = new Set(['OB', 'OF', 'OW', 'SQ', 'UN', 'UT']);
 
 /** One explicit VR little endian element. `length` may lie. */
 export function element(tag: number, vr: string, value: string | Uint8Array = '', length?: number): Buffer {
@@ -105,12 +124,19 @@ export const SEQUENCE_END = 0xfffee0dd;
 export const UNDEFINED = 0xffffffff;
 
 export const SC = '1.2.840.10008.5.1.4.1.1.7';
+/** Raw Data Storage: no image. */
+export const RAW = '1.2.840.10008.5.1.4.1.1.66';
 export const LE = '1.2.840.10008.1.2.1';
 
 /** Preamble, prefix and file meta information. */
-export function fileHead(syntax = LE, preamble: Uint8Array = new Uint8Array(0), metaInstance = '1.2.3.4'): Buffer {
+export function fileHead(
+  syntax = LE,
+  preamble: Uint8Array = new Uint8Array(0),
+  metaInstance = '1.2.3.4',
+  sopClass = SC,
+): Buffer {
   const meta = Buffer.concat([
-    element(0x00020002, 'UI', SC),
+    element(0x00020002, 'UI', sopClass),
     element(0x00020003, 'UI', metaInstance),
     ...(syntax ? [element(0x00020010, 'UI', syntax)] : []),
   ]);
@@ -121,10 +147,13 @@ export function fileHead(syntax = LE, preamble: Uint8Array = new Uint8Array(0), 
   return Buffer.concat([start, Buffer.from('DICM'), element(0x00020000, 'UL', length), meta]);
 }
 
-export const identity = (instance = '1.2.3.4'): Buffer =>
-  Buffer.concat([element(0x00080016, 'UI', SC), element(0x00080018, 'UI', instance)]);
+export const identity = (instance = '1.2.3.4', sopClass = SC): Buffer =>
+  Buffer.concat([element(0x00080016, 'UI', sopClass), element(0x00080018, 'UI', instance)]);
 export const hierarchy = (): Buffer =>
   Buffer.concat([element(0x0020000d, 'UI', '1.2.3.1'), element(0x0020000e, 'UI', '1.2.3.2')]);
+
+/** The start of an instance that is no image. */
+export const rawHead = (): Buffer => Buffer.concat([fileHead(LE, undefined, undefined, RAW), identity(undefined, RAW)]);
 
 /** The Image Pixel module of `rows` × `columns` grey pixels. */
 export const imagePixel = (rows: number, columns: number, bits = 8, frames = ''): Buffer =>
@@ -144,7 +173,11 @@ export const imagePixel = (rows: number, columns: number, bits = 8, frames = '')
 export const goodDataSet = (): Buffer =>
   Buffer.concat([
     identity(),
-    element(0x00081140, 'SQ', Buffer.concat([delimiter(ITEM, UNDEFINED), element(0x00081150, 'UI', SC), delimiter(ITEM_END)])),
+    element(
+      0x00081140,
+      'SQ',
+      Buffer.concat([delimiter(ITEM, UNDEFINED), element(0x00081150, 'UI', SC), delimiter(ITEM_END)]),
+    ),
     element(0x00100020, 'LO', 'CANARY-ID'),
     hierarchy(),
     imagePixel(4, 6),

@@ -139,10 +139,17 @@ test('prepare refuses a model that does not load; close ends everything, also wh
   const pool = createModelRuntime(options);
   await pool.prepare(model);
   await assert.rejects(pool.prepare(withOnnx(model, Buffer.from('x'))), { code: 'MODEL_INVALID' });
-  const running = infer(model, drawnChest, pool);
+  const begun = Promise.withResolvers<void>();
+  async function* endless(): AsyncIterable<Uint8Array> {
+    yield drawnChest.subarray(0, 1000);
+    begun.resolve();
+    await new Promise(() => {});
+  }
+  const running = pool.infer(model, endless(), drawnChest.length);
   const queued = assert.rejects(infer(model, drawnChest, pool), { code: 'OVERLOADED' });
+  await begun.promise;
   await pool.close();
   await queued;
-  assert.ok(await running);
+  assert.equal((await running).kind, 'failed');
   await assert.rejects(infer(model, drawnChest, pool), { code: 'OVERLOADED' });
 });

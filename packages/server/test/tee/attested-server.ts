@@ -34,7 +34,8 @@ export interface AttestedServer {
   evidence: EvidenceSource;
   monitor: SelfAttestationMonitor;
   gate: Gate;
-  clock: { ms: number };
+  /** How far the wall clock runs ahead. */
+  clock: { aheadMs: number };
   boot(): Promise<void>;
   close(): Promise<void>;
 }
@@ -49,8 +50,8 @@ export async function startAttested(pinRoot = true): Promise<AttestedServer> {
   const keys = await deriveTeeKeys(agent);
   const key = await agent.getTlsKey({ subject: 'localhost', altNames: ['localhost'] });
   const log = await openTileLog({ dir: join(dir, 'audit'), origin: 'abaton.test/audit', seed: keys.auditLog });
-  const clock = { ms: Date.now() };
-  const nowMs = () => clock.ms;
+  const clock = { aheadMs: 0 };
+  const nowMs = () => Date.now() + clock.aheadMs;
   const durable = await createAuditTrail({
     log,
     auditKey: keys.auditEvents,
@@ -109,12 +110,16 @@ export async function startAttested(pinRoot = true): Promise<AttestedServer> {
     gate,
     clock,
     async boot() {
-      await bootAttested(monitor, trail, {
-        version: '0.0.0',
-        mode: 'synthetic',
-        manifestSha256: binding.manifestSha256,
-        modelRegistrySha256: binding.modelRegistrySha256,
-      });
+      await bootAttested(
+        monitor,
+        { log, trail },
+        {
+          version: '0.0.0',
+          mode: 'synthetic',
+          manifestSha256: binding.manifestSha256,
+          modelRegistrySha256: binding.modelRegistrySha256,
+        },
+      );
     },
     async close() {
       monitor.stop();

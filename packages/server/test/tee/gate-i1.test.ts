@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import type { FaultName } from '@abaton/soft-tee';
 import { createLogger } from '../../src/log.ts';
 import { createGateKeeper, watchGate } from '../../src/tee/gate-keeper.ts';
-import type { SelfAttestation } from '../../src/tee/self-attestation.ts';
+import { createSelfAttestation, type SelfAttestation, selfPolicy } from '../../src/tee/self-attestation.ts';
 import { type AttestedServer, INTERVAL_MS, startAttested } from './attested-server.ts';
 
 let server: AttestedServer;
@@ -73,11 +73,11 @@ for (const [fault, code] of Object.entries(EXPECTED) as [FaultName, string][]) {
 test('a proof ages: after two intervals and the grace the gate closes by itself', async () => {
   const { gate, clock, monitor } = server;
   await monitor.attest();
-  clock.ms += 2 * INTERVAL_MS;
+  clock.aheadMs += 2 * INTERVAL_MS;
   assert.equal(gate.state().open, true);
-  clock.ms += 60_000;
+  clock.aheadMs += 60_000;
   assert.deepEqual(gate.state().reasons, ['attestation-stale']);
-  clock.ms -= 2 * INTERVAL_MS + 60_000; // and a clock that goes back does not make an old proof younger than it is
+  clock.aheadMs -= 2 * INTERVAL_MS + 60_000;
   await monitor.attest();
   assert.equal(gate.state().open, true);
 });
@@ -98,7 +98,7 @@ test('a log that cannot commit closes the gate, and a verified proof that cannot
   assert.equal(proof.state, 'failed');
   assert.equal(proof.verdict?.valid, true);
   assert.equal(other.gate.state().open, false);
-  await other.tee.close();
+  await other.close();
 });
 
 test('without the pinned root the software TEE opens nothing', async () => {
@@ -161,6 +161,25 @@ test('the last proofs are kept with their evidence, and concurrent calls share o
   assert.equal(monitor.find(one.id!), one);
   assert.ok(one.evidence);
   assert.equal(monitor.find('00'.repeat(32)), null);
+});
+
+test('the monitor proves once per interval, and stops', async () => {
+  const { evidence, tee, binding, agent, trail } = server;
+  const options = { evidence, tlsSpkiSha256: binding.tlsSpkiSha256, simulatedRootSha256: tee.rootSha256, audit: trail };
+  const policy = selfPolicy(await agent.info(), binding);
+  const often = createSelfAttestation({ ...options, policy, intervalMs: 20, logger: createLogger(() => {}) });
+  often.start();
+  const ids = new Set<string>();
+  while (ids.size < 3) {
+    const id = often.newest()?.id;
+    if (id) ids.add(id);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  often.stop();
+  await often.attest();
+  const { id } = often.newest()!;
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.equal(often.newest()!.id, id);
 });
 
 test('the operator sees codes and digests of all this, and no other text', () => {

@@ -1,7 +1,7 @@
 /** Is this entry in the log? Everything that a stranger needs, offline. */
 import { encodeBase64, utf8ToBytes } from '../bytes.ts';
 import { verifyCheckpoint } from './checkpoint.ts';
-import { readBase64 } from './codes.ts';
+import { readBase64, refuse } from './codes.ts';
 import { leafHash, verifyInclusion } from './merkle.ts';
 
 export interface LogProof {
@@ -16,14 +16,20 @@ export interface LogProof {
 
 /**
  * Verifies the signature of the checkpoint under one of the C2SP `vkeys`, and that the entry is in its tree.
- * Returns that tree; `root` in base64, as the checkpoint spells it. Throws RejectedError with a LogCode.
+ * Returns that tree; `root` in base64, as the checkpoint spells it. Throws RejectedError with a LogCode, whatever the
+ * proof holds: it may be JSON from anybody.
  */
 export function verifyLogProof(
   { index, entry, checkpoint, hashes }: LogProof,
   vkeys: readonly string[],
 ): { origin: string; size: number; root: string } {
+  // An entry with a lone surrogate has no UTF-8; its replacement would be the text of another entry.
+  if (typeof entry !== 'string' || !entry.isWellFormed() || typeof checkpoint !== 'string' || !Array.isArray(hashes))
+    return refuse('INCLUSION_INVALID', 'the proof is not { index, entry, checkpoint, hashes }');
   const { origin, size, root } = verifyCheckpoint(checkpoint, vkeys);
-  const proof = hashes.map((hash) => readBase64(hash, 'INCLUSION_INVALID', 'a hash of the proof is not base64'));
+  const proof = hashes.map((hash: string) =>
+    readBase64(hash, 'INCLUSION_INVALID', 'a hash of the proof is not base64'),
+  );
   verifyInclusion(index, size, leafHash(utf8ToBytes(entry)), root, proof);
   return { origin, size, root: encodeBase64(root) };
 }

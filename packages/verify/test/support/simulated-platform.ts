@@ -298,6 +298,16 @@ function makeQuote({ qe, td, eventLog, reportData, reportDataHex, padding }: Ben
   return Buffer.concat([signed, uint(signatureData.length, 4), signatureData, padding]);
 }
 
+const roots = new Map<string, Buffer>();
+
+/** The same certificate whenever the same is asked for, so that simulations share their root. */
+function makeRoot(options: CertificateOptions): Buffer {
+  const key = JSON.stringify(options);
+  const root = roots.get(key) ?? makeCertificate(options, keys.root.publicKey, keys.root.privateKey);
+  roots.set(key, root);
+  return root;
+}
+
 export interface Simulation {
   evidence: Evidence;
   rootSha256: string;
@@ -312,7 +322,7 @@ export function simulate(bend: (platform: Bent) => void = () => {}): Simulation 
   const { certificates, crls } = platform;
   certificates.pck.extensions.push(extension(SGX, sgxExtension(platform.pck)));
   const made = {
-    root: makeCertificate(certificates.root, keys.root.publicKey, keys.root.privateKey),
+    root: makeRoot(certificates.root),
     pckCa: makeCertificate(certificates.pckCa, keys.pckCa.publicKey, keys.root.privateKey),
     pck: makeCertificate(certificates.pck, keys.pck.publicKey, keys.pckCa.privateKey),
     tcbSigner: makeCertificate(certificates.tcbSigner, keys.tcbSigner.publicKey, keys.root.privateKey),

@@ -1,0 +1,226 @@
+/** The client against the real server in a software TEE: a man in the middle, and results that are not what was logged. */
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
+import { type Stack, startStack } from '../../../test/e2e/stack.ts';
+import { drawPhantom } from '../../server/src/imaging/phantom.ts';
+import { openGuestAgent } from '../../server/src/tee/agent-client.ts';
+import {
+  type AnalysisResult,
+  awaitAnalysis,
+  connectVerified,
+  NotVerifiedError,
+  sendFiles,
+  type VerifiedConnection,
+  verifyAttestation,
+} from '../src/index.ts';
+
+let stack: Stack;
+let port: number;
+before(async () => {
+  stack = await startStack();
+  port = Number(new URL((await stack.startServer()).url).port);
+});
+after(() => stack.close());
+
+const newUid = () => `2.25.${BigInt(`0x${randomUUID().replaceAll('-', '')}`)}`; // PS3.5 B.2
+
+function writePhantom(studyInstanceUid: string): string {
+  const file = join(stack.dir, `${studyInstanceUid}.dcm`);
+  writeFileSync(file, drawPhantom({ studyInstanceUid, ageYears: 3, now: new Date() }));
+  return file;
+}
+
+async function listen(server: Server): Promise<string> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+function join2(one: Socket, other: Socket): void {
+  for (const socket of [one, other]) socket.on('error', () => {});
+  one.pipe(other).pipe(one);
+}
+
+/** Types of the HTTP/2 frames (RFC 9113, 4.1 and 6) after the client's preface of 24 octets. */
+function frameTypes(bytes: Buffer): number[] {
+  assert.equal(bytes.toString('latin1', 0, 24), 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+  const types: number[] = [];
+  for (let at = 24; at + 9 <= bytes.length; at += 9 + bytes.readUIntBE(at, 3)) types.push(bytes[at + 3]!);
+  return types;
+}
+const [DATA, HEADERS] = [0, 1];
+
+test('a relay with a key of its own before the genuine server: CHANNEL_MISMATCH, and it sees no byte of a study', async () => {
+  const seen: Buffer[] = [];
+  // Its certificate is even of the same authority: the same guest agent gives every caller another key.
+  const own = await openGuestAgent(stack.softTee.socket).getTlsKey({ subject: 'abaton', altNames: ['localhost'] });
+  const relay = createTlsServer(
+    { key: own.keyPem, cert: own.chainPem.join('\n'), ALPNProtocols: ['h2'], minVersion: 'TLSv1.3' },
+    (socket) => {
+      socket.on('data', (chunk) => seen.push(chunk));
+      join2(socket, tlsConnect({ host: '127.0.0.1', port, ALPNProtocols: ['h2'], rejectUnauthorized: false }));
+    },
+  );
+  const trust = { ...stack.trust(), url: await listen(relay) };
+  const { valid, send, checks } = await verifyAttestation(trust);
+  assert.deepEqual([valid, send], [false, 'nothing']);
+  // all else is genuine: only the channel tells
+  assert.deepEqual(
+    checks.filter(({ status }) => status === 'fail').map(({ code }) => code),
+    ['CHANNEL_MISMATCH'],
+  );
+  seen.length = 0;
+  await assert.rejects(connectVerified(trust), (error) => {
+    assert.ok(error instanceof NotVerifiedError);
+    assert.match(error.message, /CHANNEL_MISMATCH/);
+    return true;
+  });
+  relay.close();
+  const types = frameTypes(Buffer.concat(seen));
+  assert.equal(types.filter((type) => type === HEADERS).length, 1, 'the question for evidence');
+  assert.equal(types.filter((type) => type === DATA).length, 0);
+});
+
+test('a relay that only passes ciphertext on changes nothing', async () => {
+  const relay = createServer((socket) => join2(socket, connect(port, '127.0.0.1')));
+  const { valid } = await verifyAttestation({ ...stack.trust(), url: await listen(relay) });
+  relay.close();
+  assert.equal(valid, true);
+});
+
+test('the server reads the body of sendFiles: every instance, none twice', async () => {
+  const uids = [newUid(), newUid(), newUid()];
+  const connection = await connectVerified(stack.trust());
+  const answer = await sendFiles(connection, uids.map(writePhantom));
+  connection.close();
+  assert.deepEqual(answer, { studies: uids, stored: 3, failures: [] });
+});
+
+test('a study that is still being analysed, and one that is not there', async () => {
+  const connection = await connectVerified(stack.trust());
+  const uid = newUid();
+  await sendFiles(connection, [writePhantom(uid)]);
+  await assert.rejects(awaitAnalysis(connection, uid, 0), { name: 'UnavailableError', code: 'ANALYSIS_TIMEOUT' });
+  assert.equal((await awaitAnalysis(connection, uid)).state, 'complete');
+  await assert.rejects(awaitAnalysis(connection, newUid()), { name: 'ConfigurationError', code: 'NOT_FOUND' });
+  connection.close();
+});
+
+interface Pair {
+  result: AnalysisResult;
+  proof: { index: number; entry: string; checkpoint: string; hashes: string[] };
+}
+interface Answer {
+  state: string;
+  results: Pair[];
+}
+
+/** The genuine connection, but for what `change` makes of the answer. */
+function tampered(connection: VerifiedConnection, change: (pair: Pair, answer: Answer) => unknown): VerifiedConnection {
+  return {
+    ...connection,
+    async request(request) {
+      const response = await connection.request(request);
+      return {
+        ...response,
+        async json() {
+          const answer = (await response.json()) as Answer;
+          return change(answer.results[0]!, answer) ?? answer;
+        },
+      };
+    },
+  };
+}
+
+test('what is not what the log holds is refused', async (t) => {
+  const connection = await connectVerified(stack.trust());
+  t.after(() => connection.close());
+  const [uid, otherUid] = [newUid(), newUid()];
+  await sendFiles(connection, [writePhantom(uid), writePhantom(otherUid)]);
+  const { results } = await awaitAnalysis(connection, uid);
+  const other = (await awaitAnalysis(connection, otherUid)).results[0]!;
+  const genuine = results[0]!;
+  assert.equal(genuine.result.outcome, 'scored');
+  assert.ok(genuine.logSize > genuine.proof.index);
+
+  const changeEntry = (pair: Pair, change: (entry: { facts: Record<string, unknown> }) => void) => {
+    const entry = JSON.parse(pair.proof.entry);
+    change(entry);
+    pair.proof.entry = JSON.stringify(entry);
+  };
+  const refused: Record<string, [code: string, (pair: Pair, answer: Answer) => unknown]> = {
+    'another score': ['PROOF_INVALID', ({ result }) => void (result.finding!.score += 0.0001)],
+    'another outcome': ['PROOF_INVALID', ({ result }) => void (result.outcome = 'out-of-scope')],
+    'another label': ['PROOF_INVALID', ({ result }) => void (result.label = 'cleared for clinical use')],
+    'another model': ['PROOF_INVALID', ({ result }) => void (result.model!.digest = 'ab'.repeat(32))],
+    'no model': ['PROOF_INVALID', ({ result }) => void (result.model = null)],
+    'other evidence': ['PROOF_INVALID', ({ result }) => void (result.evidenceId = 'ab'.repeat(32))],
+    'another salt': ['PROOF_INVALID', ({ result }) => void (result.logSalt = 'ab'.repeat(32))],
+    'a member more': ['PROOF_INVALID', ({ result }) => void Object.assign(result, { cleared: true })],
+    'the result of another study, with its own proof': ['PROOF_INVALID', (pair) => void Object.assign(pair, other)],
+    'the proof of another result': ['PROOF_INVALID', (pair) => void Object.assign(pair, { proof: other.proof })],
+    'the entry, rewritten to fit a result': [
+      'INCLUSION_INVALID',
+      (pair) => {
+        pair.result.finding!.score = 0;
+        changeEntry(pair, ({ facts }) => Object.assign(facts, { resultDigest: 'ab'.repeat(32) }));
+      },
+    ],
+    'the entry, with a space more': ['INCLUSION_INVALID', (pair) => void (pair.proof.entry += ' ')],
+    'another index': ['INCLUSION_INVALID', ({ proof }) => void proof.index--],
+    'a proof without its last hash': ['INCLUSION_INVALID', ({ proof }) => void proof.hashes.pop()],
+    'a hash of zeros': [
+      'INCLUSION_INVALID',
+      ({ proof }) => void (proof.hashes[0] = Buffer.alloc(32).toString('base64')),
+    ],
+    'a checkpoint of another size': [
+      'CHECKPOINT_SIGNATURE_INVALID',
+      ({ proof }) => void (proof.checkpoint = proof.checkpoint.replace(/\n\d+\n/, '\n1\n')),
+    ],
+    'a checkpoint without signature': [
+      'CHECKPOINT_UNSIGNED',
+      ({ proof }) => void (proof.checkpoint = proof.checkpoint.replace(/— .*\n$/, '— example.org/log AAAAAAAA\n')),
+    ],
+    'no checkpoint': ['CHECKPOINT_MALFORMED', ({ proof }) => void (proof.checkpoint = '')],
+    'no proof': ['ANSWER_INVALID', (pair) => void Object.assign(pair, { proof: null })],
+    'no result': ['ANSWER_INVALID', (pair) => void Object.assign(pair, { result: null })],
+    'no results': ['ANSWER_INVALID', (_, answer) => void Object.assign(answer, { results: {} })],
+    'no answer': ['ANSWER_INVALID', () => 'ok'],
+  };
+  for (const [what, [code, change]] of Object.entries(refused))
+    await t.test(what, () => assert.rejects(awaitAnalysis(tampered(connection, change), uid), { code }));
+
+  await t.test('the same log under another key', async () => {
+    const elsewhere = await startStack();
+    await elsewhere.startServer();
+    try {
+      const stranger = await connectVerified(elsewhere.trust());
+      stranger.close();
+      const { evidence } = stranger;
+      // evidence of another machine, results of ours: the key of its log is not the one that signed
+      await assert.rejects(awaitAnalysis({ ...connection, evidence }, uid), { code: 'CHECKPOINT_UNSIGNED' });
+    } finally {
+      await elsewhere.close();
+    }
+  });
+
+  await t.test('another code than the one that was verified', () =>
+    assert.rejects(
+      awaitAnalysis({ ...connection, verdict: { ...connection.verdict, codeHash: `sha256:${'ab'.repeat(32)}` } }, uid),
+      { code: 'PROOF_INVALID' },
+    ),
+  );
+  await t.test('untouched, it holds', async () => {
+    const same = await awaitAnalysis(
+      tampered(connection, () => undefined),
+      uid,
+    );
+    assert.equal(same.results[0]!.result.id, genuine.result.id);
+  });
+});

@@ -1,0 +1,106 @@
+/** Collateral is fetched once in six hours and never used past its own next update; the last set survives an outage. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, beforeEach, test } from 'node:test';
+import { type SoftTee, startSoftTee } from '@abaton/soft-tee';
+import { openGuestAgent } from '../../src/tee/agent-client.ts';
+import { createCollateralSource } from '../../src/tee/collateral.ts';
+
+const dir = mkdtempSync(join(tmpdir(), 'abaton-collateral-'));
+const HOUR_MS = 3_600_000;
+let tee: SoftTee;
+let quote: Uint8Array;
+let proxy: Server;
+let pccsUrl: string;
+let fetches = 0;
+let down = false;
+
+before(async () => {
+  tee = await startSoftTee({ state: join(dir, 'tee'), socket: join(dir, 'agent.sock'), compose: '{"name":"x"}' });
+  quote = (await openGuestAgent(tee.socket).getQuote(new Uint8Array(64))).quote;
+  // counts what passes, and can be down
+  proxy = createServer(async (request, response) => {
+    fetches++;
+    if (down) return void response.writeHead(503).end();
+    const { status, headers, body } = await fetch(`${tee.pccsUrl}${request.url}`);
+    response.writeHead(status, Object.fromEntries([...headers].filter(([name]) => name !== 'connection')));
+    for await (const chunk of body ?? []) response.write(chunk);
+    response.end();
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  pccsUrl = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+});
+
+beforeEach(() => {
+  fetches = 0;
+  down = false;
+});
+
+after(async () => {
+  proxy.close().closeAllConnections();
+  await tee.close();
+  rmSync(dir, { recursive: true });
+});
+
+const PARTS = 4;
+
+test('concurrent and later calls share one fetch, until six hours have passed', async () => {
+  let ms = Date.now();
+  const source = createCollateralSource({ pccsUrl, nowMs: () => ms });
+  const [one, two] = await Promise.all([source.collateralFor(quote), source.collateralFor(quote)]);
+  assert.deepEqual(one, two);
+  ms += 6 * HOUR_MS - 1;
+  assert.equal(await source.collateralFor(quote), one);
+  assert.equal(fetches, PARTS);
+  ms += 1;
+  await source.collateralFor(quote);
+  assert.equal(fetches, 2 * PARTS);
+});
+
+test('the signed next update comes before the six hours', async () => {
+  const probe = await createCollateralSource({ pccsUrl }).collateralFor(quote);
+  let ms = Date.parse(JSON.parse(probe.tcb_info).nextUpdate) - HOUR_MS;
+  const source = createCollateralSource({ pccsUrl, nowMs: () => ms });
+  await source.collateralFor(quote);
+  fetches = 0;
+  ms += HOUR_MS - 1;
+  await source.collateralFor(quote);
+  assert.equal(fetches, 0);
+  ms += 1;
+  await source.collateralFor(quote);
+  assert.equal(fetches, PARTS);
+});
+
+test('while the PCCS is down the last set is handed on, and the PCCS is asked once a minute', async () => {
+  let ms = Date.now();
+  const source = createCollateralSource({ pccsUrl, nowMs: () => ms });
+  const last = await source.collateralFor(quote);
+  ms += 7 * HOUR_MS;
+  down = true;
+  fetches = 0;
+  assert.equal(await source.collateralFor(quote), last);
+  assert.equal(await source.collateralFor(quote), last);
+  assert.equal(fetches, PARTS);
+  down = false;
+  ms += 60_000;
+  await source.collateralFor(quote);
+  assert.equal(fetches, 2 * PARTS);
+});
+
+test('without any set there is none, and the next call tries again', async () => {
+  const source = createCollateralSource({ pccsUrl });
+  down = true;
+  await assert.rejects(source.collateralFor(quote), { code: 'COLLATERAL_UNAVAILABLE', name: 'UnavailableError' });
+  down = false;
+  await source.collateralFor(quote);
+});
+
+test('a quote that cannot be read names no platform', async () => {
+  await assert.rejects(createCollateralSource({ pccsUrl }).collateralFor(quote.subarray(0, 600)), {
+    code: 'QUOTE_MALFORMED',
+  });
+});

@@ -1,0 +1,5 @@
+module abaton/interop/tlog-go
+
+go 1.25.0
+
+require golang.org/x/mod v0.34.0
