@@ -28,4 +28,8 @@ const child = spawn(node, [fileURLToPath(new URL('../src/main.ts', import.meta.u
   stdio: 'inherit',
 });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
-child.on('exit', (code, signal) => (signal ? process.kill(process.pid, signal) : process.exit(code ?? 1)));
+child.on('exit', (code, signal) => {
+  if (!signal) process.exit(code ?? 1);
+  process.removeAllListeners(signal); // so that it ends this process too: whoever waits must not see a success
+  process.kill(process.pid, signal);
+});

@@ -1,7 +1,7 @@
 /** The `abaton` command. Each subcommand is one file; this one only names them. */
 import { Command, CommanderError } from 'commander';
 import { runAnalyze } from './analyze-command.ts';
-import { EXIT, exitCodeOf, messageOf } from './exit.ts';
+import { EXIT, exitCodeOf, jsonOfError, messageOf } from './exit.ts';
 import { runServe } from './serve-command.ts';
 import { addTrustOptions } from './trust-options.ts';
 import { runVerify } from './verify-command.ts';
@@ -37,12 +37,9 @@ program
 try {
   await program.parseAsync();
 } catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-  else {
-    const json = process.argv.includes('--json');
-    const code = (error as { code?: string }).code ?? 'INTERNAL';
-    if (json) process.stdout.write(`${JSON.stringify({ error: { code, message: messageOf(error) } })}\n`);
-    else process.stderr.write(`${messageOf(error)}\n`);
-    process.exitCode = exitCodeOf(error);
-  }
+  const shown = error instanceof CommanderError; // commander has written its help or its complaint
+  const asked = shown && error.exitCode === 0;
+  process.exitCode = asked ? EXIT.ok : shown ? EXIT.usage : exitCodeOf(error);
+  if (process.argv.includes('--json') && !asked) process.stdout.write(`${JSON.stringify(jsonOfError(error))}\n`);
+  else if (!shown) process.stderr.write(`${messageOf(error)}\n`);
 }

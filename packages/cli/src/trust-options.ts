@@ -30,18 +30,7 @@ export function readTrust(url: string, flags: TrustFlags): VerifyOptions {
 }
 
 /** Lists no OS image: that check then does not run, and the verdict says so. */
-const EMPTY_POLICY: Policy = {
-  version: 1,
-  codeHashes: [],
-  osMeasurements: [],
-  manifestSha256: null,
-  policySha256: null,
-  modelRegistrySha256: null,
-  tcbStatuses: ['UpToDate'],
-  advisories: [],
-  minTcbEvaluationDataNumber: 0,
-  gpuRequired: false,
-};
+const EMPTY_POLICY = parsePolicy({ version: 1 });
 
 function readPolicy(file: string): Policy {
   let json: unknown;

@@ -76,7 +76,11 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
     throw errorOf('SETTING_INVALID', 'PCCS_URL must be set: without collateral nobody can verify the evidence.');
   const evidence = createEvidenceSource({
     agent,
-    collateral: createCollateralSource({ pccsUrl: config.pccsUrl, nowMs }),
+    collateral: createCollateralSource({
+      pccsUrl: config.pccsUrl,
+      maxAgeMs: config.attestationIntervalMs, // a revocation closes the gate within one interval (I1)
+      nowMs,
+    }),
     log,
     binding,
   });

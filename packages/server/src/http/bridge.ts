@@ -94,6 +94,7 @@ async function* readBody(incoming: Incoming, patienceMs: number, onFirstRead: ()
 }
 
 async function sendResponse({ status, headers, body }: Response, outgoing: Outgoing): Promise<void> {
+  if (isGone(outgoing)) return void (await body?.cancel());
   const node = outgoing as ServerResponse; // both have these methods; TypeScript cannot call a union of their overloads
   for (const [name, value] of headers) node.appendHeader(name, value); // `append` keeps several Set-Cookie apart
   node.writeHead(status);
@@ -118,22 +119,24 @@ function writable(outgoing: Outgoing): Promise<void> {
   });
 }
 
-/** Deals with a body that the handler left unread. */
+/** Deals with a body that the handler left unread, and that the client may still be sending. */
 function settleBody(incoming: Incoming, outgoing: Outgoing): void {
-  if (incoming.readableEnded) return;
   if ('stream' in outgoing) {
+    const { stream } = outgoing;
+    if (stream.endAfterHeaders || incoming.readableEnded) return;
     // RFC 9113, 8.1: after a complete response the server may ask the client to stop, with NO_ERROR
-    outgoing.once('finish', () => outgoing.stream?.close(constants.NGHTTP2_NO_ERROR));
+    outgoing.once('finish', () => stream.close(constants.NGHTTP2_NO_ERROR));
     return;
   }
+  incoming.on('error', () => {}).resume(); // what has arrived is let go
+  if (incoming.complete) return;
   let left = LINGER_BYTES;
   const timer = setTimeout(() => incoming.destroy(), LINGER_MS).unref();
+  incoming.once('close', () => clearTimeout(timer));
   incoming.on('data', (chunk: Buffer) => {
     left -= chunk.length;
     if (left < 0) incoming.destroy();
   });
-  incoming.once('close', () => clearTimeout(timer)).on('error', () => {});
-  incoming.resume();
 }
 
 function cut(outgoing: Outgoing): void {

@@ -12,7 +12,7 @@ export interface ChildSettings {
 
 export type ChildAnswer = { ready: true } | { score: number } | { failed: FailureReason; why?: string };
 
-/** Four digits: a score says no more, and low-order digits cannot carry pixels out (docs/threat-model.md, row 13). */
+/** Four digits: a score says no more, and a hostile model cannot hide pixels in low-order digits. */
 export const roundedScore = (score: number): number => Math.round(score * 1e4) / 1e4;
 
 const LENGTH_BYTES = 4;

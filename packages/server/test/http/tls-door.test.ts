@@ -204,6 +204,38 @@ test('a refusal reaches a client that is still sending (HTTP/1.1 and HTTP/2)', a
   session.destroy();
 });
 
+test('a connection outlives a refused body that has arrived whole (HTTP/1.1)', async () => {
+  const { port } = await open(() => new Response('closed', { status: 503 }));
+  const socket = await tls(port, { ALPNProtocols: ['http/1.1'] });
+  let answers = '';
+  socket.on('data', (chunk) => {
+    answers += chunk;
+  });
+  for (let i = 1; i <= 3; i++) {
+    socket.write('POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\n\r\nbody');
+    while (answers.split('HTTP/1.1 503').length <= i) await once(socket, 'data');
+  }
+  await sleep(2_500); // longer than an unread body is waited for
+  assert.equal(socket.destroyed, false);
+  socket.destroy();
+});
+
+test('a client that left before the answer leaves no open source behind', async () => {
+  const left = Promise.withResolvers<void>();
+  const cancelled = Promise.withResolvers<void>();
+  const { port } = await open(async () => {
+    await left.promise;
+    return new Response(new ReadableStream({ cancel: () => cancelled.resolve() }));
+  });
+  const session = await h2(port);
+  session.request({ ':path': '/' }).on('error', () => {});
+  await sleep(50);
+  session.destroy();
+  await sleep(50);
+  left.resolve();
+  await cancelled.promise;
+});
+
 test('Expect: 100-continue: a refused body is never asked for, a wanted one is', async () => {
   for (const [handler, asked] of [
     [() => new Response('closed', { status: 503 }), false],

@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import fc from 'fast-check';
 import { decodeGrey } from '../../src/imaging/decode.ts';
 import { squash, toGrey8 } from '../../src/imaging/preprocess.ts';
-import { detectIsolation } from '../../src/models/isolation.ts';
+import { detectIsolation, noIsolation } from '../../src/models/isolation.ts';
 import type { InferenceOutcome, LoadedModel, ModelRuntime } from '../../src/models/model.ts';
 import { loadRegistry } from '../../src/models/registry.ts';
 import { createModelRuntime } from '../../src/models/runtime.ts';
@@ -16,7 +16,7 @@ import { crash, hang, memoryHog, notANumber, plain } from './onnx-writer.ts';
 const isolation = await detectIsolation(); // on a platform without, the same tests hold for the plain child process
 const { models } = await loadRegistry(MODELS);
 const model = models.find(({ manifest }) => manifest.id === 'chest-xray-ai')!;
-const options = { isolation, processes: 1, timeMs: 30_000, memoryBytes: 2 ** 30, studiesPerProcess: 50 };
+const options = { isolation, processes: 2, timeMs: 30_000, memoryBytes: 2 ** 30, studiesPerProcess: 50 };
 let runtime: ModelRuntime;
 
 before(() => {
@@ -64,6 +64,14 @@ for (const [name, onnx, reason] of MISBEHAVING) {
     assert.equal((await infer(model)).kind, 'scored', 'the next study is scored');
   });
 }
+
+test('without isolation the memory limit still holds: the server watches the resident memory', async (t) => {
+  if (process.platform !== 'linux') return t.skip('needs /proc');
+  const pool = createModelRuntime({ ...options, isolation: noIsolation('asked for'), memoryBytes: 400 * 2 ** 20 });
+  t.after(() => pool.close());
+  const outcome = await infer(withOnnx(model, memoryHog(16_000)), drawnChest, pool); // 1 GB
+  assert.equal(outcome.kind === 'failed' && outcome.reason, 'memory', JSON.stringify(outcome));
+});
 
 test('a model that hangs: failed, timeout', async (t) => {
   const short = createModelRuntime({ ...options, timeMs: 1500 });
@@ -136,7 +144,7 @@ test('studies at once share the pool, and each process is replaced after its num
 });
 
 test('prepare refuses a model that does not load; close ends everything, also what waits', async () => {
-  const pool = createModelRuntime(options);
+  const pool = createModelRuntime({ ...options, processes: 1 });
   await pool.prepare(model);
   await assert.rejects(pool.prepare(withOnnx(model, Buffer.from('x'))), { code: 'MODEL_INVALID' });
   const begun = Promise.withResolvers<void>();
