@@ -27,7 +27,8 @@ export function renderVerdict(verdict: Verdict): string {
     '',
   ];
   for (const check of verdict.checks) {
-    const why = check.status === 'fail' ? `: ${check.code}` : check.status === 'not-run' ? ': not run' : '';
+    const notRun = check.seen ? `: not run (${check.seen})` : ': not run';
+    const why = { fail: `: ${check.code}`, 'not-run': notRun, pass: '' }[check.status];
     lines.push(`  ${MARK[check.status]} ${check.title}${why}`);
     if (check.status === 'fail' && check.expected !== undefined)
       lines.push(`      expected ${check.expected}`, `      seen     ${check.seen ?? 'nothing'}`);
