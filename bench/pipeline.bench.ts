@@ -1,7 +1,9 @@
 /**
  * The whole path (verified connection, STOW, sealing, job, isolated child, SR, log, result with checked proof) against
  * bare decode + preprocess + inference of the same studies, in the same run. `ratio`: wall time per study at steady load,
- * whole path over bare. `bench pipeline` answers: what does everything around the model cost?
+ * whole path over bare. Mean ms of its parts stand
+ * beside it: `storeMs` until the sender has its acknowledgement, then the steps of the analysis. Parts overlap: one study is
+ * stored while the next is scored.
  */
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,12 +15,12 @@ import { decodeGrey } from '../packages/server/src/imaging/decode.ts';
 import { drawPhantom } from '../packages/server/src/imaging/phantom.ts';
 import { squash, toGrey8 } from '../packages/server/src/imaging/preprocess.ts';
 import { loadRegistry } from '../packages/server/src/models/registry.ts';
-import { root, startStack } from '../test/e2e/stack.ts';
+import { root, type Stack, startStack } from '../test/e2e/stack.ts';
 import type { Figures } from './main.ts';
 import { mean, quantile } from './statistics.ts';
 
 const STUDIES = 100;
-const SENDERS = 4; // keeps the one worker busy all the time
+const SENDERS = 8; // keeps the model process busy all the time
 
 export async function run(): Promise<Figures> {
   const folder = mkdtempSync(join(tmpdir(), 'abaton-bench-'));
@@ -45,6 +47,7 @@ export async function run(): Promise<Figures> {
       wholePerStudyMs: whole.perStudyMs,
       barePerStudyMs: bareMs,
       bareDrift: bareAfter / bareBefore,
+      ...whole.parts,
       studies: STUDIES,
       senders: SENDERS,
     };
@@ -80,23 +83,41 @@ async function runBare(files: string[]): Promise<number> {
 }
 
 async function runWhole(
-  stack: Awaited<ReturnType<typeof startStack>>,
+  stack: Stack,
   files: string[],
-): Promise<{ perStudyMs: number; latenciesMs: number[] }> {
+): Promise<{ perStudyMs: number; latenciesMs: number[]; parts: Figures }> {
   const queue = [...files];
   const latenciesMs: number[] = [];
+  const storesMs: number[] = [];
   const send = async () => {
     const connection = await connectVerified(stack.trust());
     for (let file = queue.shift(); file; file = queue.shift()) {
       const sentMs = performance.now();
       const { studies } = await sendFiles(connection, [file]);
+      storesMs.push(performance.now() - sentMs);
       const { results } = await awaitAnalysis(connection, studies[0]!);
       if (results[0]?.result.outcome !== 'scored') throw new Error('a study was not scored');
       latenciesMs.push(performance.now() - sentMs);
     }
     connection.close();
   };
+  const before = await readSteps(stack);
   const beganMs = performance.now();
   await Promise.all(Array.from({ length: SENDERS }, send));
-  return { perStudyMs: (performance.now() - beganMs) / files.length, latenciesMs };
+  const perStudyMs = (performance.now() - beganMs) / files.length;
+  const after = await readSteps(stack);
+  const parts: Figures = { storeMs: mean(storesMs) };
+  for (const step of STEPS) parts[`${step}Ms`] = ((after[step] - before[step]) * 1000) / files.length;
+  return { perStudyMs, latenciesMs, parts };
+}
+
+const STEPS = ['infer', 'report', 'log', 'commit'] as const;
+
+/** Seconds spent in each step of all analyses so far, from /metrics: where the rest goes. */
+async function readSteps(stack: Stack): Promise<Record<(typeof STEPS)[number], number>> {
+  const connection = await connectVerified(stack.trust());
+  const text = Buffer.from(await (await connection.request({ method: 'GET', path: '/metrics' })).bytes()).toString();
+  connection.close();
+  const sum = (step: string) => Number(new RegExp(`^abaton_analysis_${step}_seconds_sum (\\S+)$`, 'm').exec(text)?.[1]);
+  return { infer: sum('infer'), report: sum('report'), log: sum('log'), commit: sum('commit') };
 }

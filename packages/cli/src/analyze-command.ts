@@ -61,7 +61,7 @@ export async function analyze(files: string[], trust: VerifyOptions): Promise<An
 }
 
 /** Refused instances are the sender's to fix (1); a study that could not be analysed may be tried again (2). */
-function exitCodeOfReport({ sent, studies }: AnalyzeReport): number {
+export function exitCodeOfReport({ sent, studies }: AnalyzeReport): number {
   if (sent.failures.length > 0) return EXIT.usage;
   const failed = studies.some(
     ({ state, results }) => state === 'failed' || results.some(({ result }) => result.outcome === 'failed'),

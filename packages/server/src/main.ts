@@ -18,7 +18,7 @@ import { dicomwebRoutes } from './http/dicomweb/routes.ts';
 import { fhirRoutes } from './http/fhir-routes.ts';
 import { openDoor, tlsSpkiSha256 } from './http/server.ts';
 import { startAnalysisWorker } from './imaging/analysis-worker.ts';
-import { analyzeStudy } from './imaging/analyze-study.ts';
+import { type AnalysisStep, analyzeStudy } from './imaging/analyze-study.ts';
 import { createLogger, placeOf } from './log.ts';
 import { parseManifest } from './manifest.ts';
 import { createMetrics } from './metrics.ts';
@@ -35,6 +35,9 @@ import { createGateKeeper, watchGate } from './tee/gate-keeper.ts';
 import { createSelfAttestation, selfPolicy } from './tee/self-attestation.ts';
 import { deriveTeeKeys } from './tee/tee-keys.ts';
 
+const STEP_SECONDS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5]; // from one fsync to a slow model
+/** Studies under way beside those in a model process: read, reported, logged. With fewer the model waits for the disk. */
+const STORING = 3;
 const CLOSE_GRACE_MS = 10_000; // orchestrators kill after 10 to 30 s; an upload that takes longer is sent again
 
 /** Until users, roles and destinations exist: everybody at the door, synthetic data, no destination. Bound in the evidence. */
@@ -122,11 +125,18 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
     timeMs: config.modelTimeMs,
     memoryBytes: config.modelMemoryBytes,
   });
-  const analysis = { archive, vault, gate, trail, route: createRouter(registry.models), runtime, nowMs };
+  const steps = Object.fromEntries(
+    (['infer', 'report', 'log', 'commit'] as const).map((step) => [
+      step,
+      metrics.histogram(`abaton_analysis_${step}_seconds`, `Time of the step '${step}' of an analysis.`, STEP_SECONDS),
+    ]),
+  );
+  const observe = (step: AnalysisStep, seconds: number) => steps[step]?.observe(seconds);
+  const analysis = { observe, archive, vault, gate, trail, route: createRouter(registry.models), runtime, nowMs };
   const worker = startAnalysisWorker({
     queue,
     maxAttempts: config.jobAttempts,
-    concurrency: config.modelProcesses + 1,
+    concurrency: config.modelProcesses + STORING,
     changed: (timeoutMs) => archive.changed(timeoutMs),
     logger,
     ready: () => gate.state().open,

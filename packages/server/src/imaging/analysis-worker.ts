@@ -7,7 +7,7 @@ import type { AttemptOutcome } from './analyze-study.ts';
 export interface WorkerOptions {
   queue: JobQueue;
   maxAttempts: number;
-  /** Jobs at once: one more than model processes, so that one study is stored while the next is scored. */
+  /** Jobs at once: more than model processes, so that some are stored while others are scored. */
   concurrency: number;
   /** Resolves when a job may have become due, or after so many ms. */
   changed: (timeoutMs: number) => Promise<void>;

@@ -15,6 +15,9 @@ import type { NewInstance, StoredInstance, StudyArchive, StudyRef } from './arch
 import { buildSr } from './sr.ts';
 import { text } from './values.ts';
 
+/** Where the time of an analysis goes: model, SR and its sealing, log entry, transaction. */
+export type AnalysisStep = 'infer' | 'report' | 'log' | 'commit';
+
 export interface AnalysisDeps {
   archive: StudyArchive;
   vault: Vault;
@@ -22,6 +25,8 @@ export interface AnalysisDeps {
   trail: AuditTrail;
   route: Route;
   runtime: ModelRuntime;
+  /** Told how long each step took. */
+  observe: (step: AnalysisStep, seconds: number) => void;
   nowMs: () => number;
 }
 
@@ -39,12 +44,12 @@ export async function analyzeStudy(deps: AnalysisDeps, job: Job, lastAttempt: bo
   const { instances, inputDigest } = await archive.inputOf(study);
   if (instances.length === 0) throw errorOf('NOT_FOUND', 'The study of this job is gone.');
   const { routing, source } = chooseInstance(deps.route, instances);
-  const inferred = routing.kind === 'run' ? await infer(deps, routing.model, source) : null;
+  const inferred = routing.kind === 'run' ? await timed(deps, 'infer', infer(deps, routing.model, source)) : null;
   if (inferred?.kind === 'failed' && TRANSIENT.includes(inferred.reason) && !lastAttempt) return 'again';
 
   const draft = buildResult(deps, state, { inputDigest, routing, inferred, source });
-  const { result, sr } = await addSr(deps, draft, source);
-  const { index } = await trail.record({
+  const { result, sr } = await timed(deps, 'report', addSr(deps, draft, source));
+  const recorded = trail.record({
     action: 'execute',
     actor: 'abaton',
     patient: source.patient,
@@ -59,6 +64,7 @@ export async function analyzeStudy(deps: AnalysisDeps, job: Job, lastAttempt: bo
     },
     detail: { studyInstanceUid: result.studyInstanceUid, resultId: result.id },
   });
+  const { index } = await timed(deps, 'log', recorded);
   const stored = {
     id: result.id,
     study,
@@ -69,8 +75,17 @@ export async function analyzeStudy(deps: AnalysisDeps, job: Job, lastAttempt: bo
     logIndex: index,
     createdMs: deps.nowMs(),
   };
-  await archive.commitResult(job, stored, sr);
+  await timed(deps, 'commit', archive.commitResult(job, stored, sr));
   return 'done';
+}
+
+async function timed<T>({ observe }: AnalysisDeps, step: AnalysisStep, work: Promise<T>): Promise<T> {
+  const beganMs = performance.now();
+  try {
+    return await work;
+  } finally {
+    observe(step, (performance.now() - beganMs) / 1000);
+  }
 }
 
 /** The first image that a model takes; else the first that a model is for but does not cover; else none. */

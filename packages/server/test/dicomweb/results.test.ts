@@ -48,7 +48,16 @@ async function analyze(kind: 'run' | 'no-model'): Promise<void> {
   const job = await queue.lease('analyze-study', 10_000);
   assert.ok(job);
   const route = () => (kind === 'run' ? { kind, model } : { kind });
-  const analysis = { archive, vault, gate: deps.gate, trail: deps.trail, route, runtime, nowMs: Date.now };
+  const analysis = {
+    archive,
+    vault,
+    gate: deps.gate,
+    trail: deps.trail,
+    route,
+    runtime,
+    observe() {},
+    nowMs: Date.now,
+  };
   assert.equal(await analyzeStudy(analysis, job, true), 'done');
 }
 
