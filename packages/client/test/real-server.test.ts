@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before, type TestContext, test } from 'node:test';
 import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
 import { type Stack, startStack } from '../../../test/e2e/stack.ts';
 import { drawPhantom } from '../../server/src/imaging/phantom.ts';
@@ -37,10 +37,15 @@ function writePhantom(studyInstanceUid: string): string {
   return file;
 }
 
-async function listen(server: Server): Promise<string> {
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+/** Listens until the test ends; returns its address. */
+async function listen(t: TestContext, relay: Server): Promise<string> {
+  const sockets: Socket[] = [];
+  relay.on('connection', (socket: Socket) => sockets.push(socket)).listen(0, '127.0.0.1');
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+  });
+  await once(relay, 'listening');
+  return `https://127.0.0.1:${(relay.address() as AddressInfo).port}`;
 }
 
 function pipeBoth(one: Socket, other: Socket): void {
@@ -57,7 +62,7 @@ function frameTypes(bytes: Buffer): number[] {
 }
 const [DATA, HEADERS] = [0, 1];
 
-test('a relay with a key of its own before the genuine server: CHANNEL_MISMATCH, and it sees no byte of a study', async () => {
+test('a relay with a key of its own before the genuine server: CHANNEL_MISMATCH, and it sees no byte of a study', async (t) => {
   const seen: Buffer[][] = []; // of each connection
   // Its certificate is even of the same authority: the same guest agent gives every caller another key.
   const own = await openGuestAgent(stack.softTee.socket).getTlsKey({ subject: 'abaton', altNames: ['localhost'] });
@@ -70,7 +75,7 @@ test('a relay with a key of its own before the genuine server: CHANNEL_MISMATCH,
       pipeBoth(socket, tlsConnect({ host: '127.0.0.1', port, ALPNProtocols: ['h2'], rejectUnauthorized: false }));
     },
   );
-  const trust = { ...stack.trust(), url: await listen(relay) };
+  const trust = { ...stack.trust(), url: await listen(t, relay) };
   const { valid, send, checks } = await verifyAttestation(trust);
   assert.deepEqual([valid, send], [false, 'nothing']);
   // all else is genuine: only the channel tells
@@ -83,7 +88,6 @@ test('a relay with a key of its own before the genuine server: CHANNEL_MISMATCH,
     assert.match(error.message, /CHANNEL_MISMATCH/);
     return true;
   });
-  relay.close();
   assert.equal(seen.length, 2);
   for (const types of seen.map((chunks) => frameTypes(Buffer.concat(chunks)))) {
     assert.equal(types.filter((type) => type === HEADERS).length, 1, 'the question for evidence');
@@ -91,10 +95,9 @@ test('a relay with a key of its own before the genuine server: CHANNEL_MISMATCH,
   }
 });
 
-test('a relay that only passes ciphertext on changes nothing', async () => {
+test('a relay that only passes ciphertext on changes nothing', async (t) => {
   const relay = createServer((socket) => pipeBoth(socket, connect(port, '127.0.0.1')));
-  const { valid } = await verifyAttestation({ ...stack.trust(), url: await listen(relay) });
-  relay.close();
+  const { valid } = await verifyAttestation({ ...stack.trust(), url: await listen(t, relay) });
   assert.equal(valid, true);
 });
 

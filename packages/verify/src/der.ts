@@ -31,7 +31,6 @@ function readElement(bytes: Uint8Array, at: number): Der {
   const tag = bytes[at];
   let length = bytes[at + 1];
   if (tag === undefined || length === undefined) return malformed('DER: truncated');
-  if ((tag & 0x1f) === 0x1f) malformed('DER: tag of more than one octet');
   let start = at + 2;
   if (length >= 0x80) {
     const octets = bytes.subarray(start, start + length - 0x80);

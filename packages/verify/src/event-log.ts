@@ -53,12 +53,12 @@ function digestOf(event: TdxEvent): Uint8Array {
 function identityOf(events: readonly TdxEvent[]): AppIdentity {
   for (const each of events) {
     const { event, event_type, digest } = each;
-    // An opaque digest in RTMR3 could hide a second identity event, and so could another way to cut the preimage
-    // "compose-hash:…" into name and payload: code that runs before system-ready could then pass for other code.
     if (event_type !== RUNTIME_EVENT_TYPE)
       refuse('EVENT_LOG_MISMATCH', 'runtime events in RTMR3', `type ${event_type}`);
     if (digest !== '' && digest !== bytesToHex(digestOf(each)))
       refuse('EVENT_LOG_MISMATCH', `event ${event} with the digest of its payload`, 'another digest');
+    // The preimage "compose-hash:…" could otherwise be cut at a later colon into another name and payload. Code that runs
+    // before system-ready could hide its own compose-hash event so, and measure that of the code it wants to pass for.
     if (event.includes(':')) refuse('EVENT_LOG_MISMATCH', 'event names without a colon', event);
   }
   const names = events.map(({ event }) => event);

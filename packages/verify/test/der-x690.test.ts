@@ -41,6 +41,8 @@ test('lengths are definite and shortest, and nothing follows', () => {
     ...['04 81', '04 83 01', '04 01 aa 00', '05 00', '1f 81 01 00', '24 04 04 02 aabb'],
   ])
     refused(() => one(hex, TAG.OCTET_STRING), hex);
+  assert.equal(one(`04 83 010000 ${'00'.repeat(65536)}`, TAG.OCTET_STRING).value.length, 65536);
+  refused(() => one(`04 82 0080 ${'00'.repeat(128)}`, TAG.OCTET_STRING), 'length with a leading zero');
 });
 
 test('integers are shortest and not negative', () => {
@@ -51,20 +53,22 @@ test('integers are shortest and not negative', () => {
     ['02 05 00ffffffff', 0xffffffff],
   ] as const)
     assert.equal(integerOf(one(hex, TAG.INTEGER)), value);
-  for (const hex of ['02 00', '02 01 80', '02 02 007f', '02 02 0000', '02 02 ff7f', '02 06 000100000000'])
+  for (const hex of ['02 00', '02 01 80', '02 02 007f', '02 02 0000', '02 02 ff7f', '02 05 0100000000'])
     refused(() => integerOf(one(hex, TAG.INTEGER)), hex);
   assert.equal(serialOf(one('02 03 00efae', TAG.INTEGER)), 'efae');
+  assert.equal(serialOf(one('02 01 00', TAG.INTEGER)), '00');
 });
 
 test('object identifiers', () => {
   for (const [hex, dotted] of [
     ['06 08 2a8648ce3d040302', '1.2.840.10045.4.3.2'],
     ['06 03 551d13', '2.5.29.19'],
+    ['06 04 2a818000', '1.2.16384'],
     ['06 03 813403', '2.100.3'], // X.690 section 8.19.5
     ['06 0a 2b0601040183e7390108', '1.3.6.1.4.1.62393.1.8'],
   ] as const)
     assert.equal(oidOf(one(hex, TAG.OID)), dotted);
-  for (const hex of ['06 00', '06 02 5580', '06 03 558013', '06 01 80', '06 07 2a ffffffffff7f'])
+  for (const hex of ['06 00', '06 02 5580', '06 02 5581', '06 03 558013', '06 01 80', '06 07 2a ffffffffff7f'])
     refused(() => oidOf(one(hex, TAG.OID)), hex);
 });
 

@@ -11,6 +11,7 @@ import {
   VerificationError,
 } from '../src/index.ts';
 import { parseVersionedAttestation } from '../src/ra-tls.ts';
+import { ScaleReader } from '../src/scale.ts';
 import { octets } from './support/der-writer.ts';
 import { good } from './support/judge.ts';
 import { runs } from './support/property.ts';
@@ -103,6 +104,12 @@ test('refuses what is missing, doubled, malformed or of a later version', () => 
   refused(certificate(ext(8, Buffer.from([0x81, 0xa7]))), 'EVIDENCE_MALFORMED'); // MessagePack, version 1
   refused(certificate(ext(8, Buffer.from([0, 1]))), 'EVIDENCE_MALFORMED'); // another TEE
   refused(certificate(ext(1, quote), ext(2, eventLog)).subarray(0, -1), 'CERTIFICATE_INVALID');
+});
+
+test('compact integers of one, two and four bytes; a count beyond the input is refused before it is believed', () => {
+  for (const n of [0, 63, 64, 16383, 16384, 2 ** 30 - 1]) assert.equal(new ScaleReader(compact(n)).compact(), n);
+  assert.throws(() => new ScaleReader(Buffer.from([3, 0, 0, 0, 0])).compact(), MalformedError);
+  assert.throws(() => new ScaleReader(compact(2 ** 25)).vector(() => assert.fail('believed')), MalformedError);
 });
 
 test("dstack's own attestation decodes to the last byte", { skip: data.skip }, () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CHECKS, type CheckId, type VerificationCode } from '../src/index.ts';
 import { type Change, failures, good, judge, pins, signed, statusOf, unsigned } from './support/judge.ts';
-import { extension, NOW_MS } from './support/simulated-platform.ts';
+import { extension, NOW_MS, runtimeEvent } from './support/simulated-platform.ts';
 
 const replace = (from: string | RegExp, to: string) => (old: string) => old.replace(from, to);
 const add = (item: unknown) => (old: unknown[]) => [...old, item];
@@ -41,9 +41,22 @@ const TABLE: Partial<Record<CheckId, [name: string, code: VerificationCode, chan
     ['a byte after the end', 'QUOTE_MALFORMED', signed('padding', () => Buffer.from([0, 0, 1]))],
     ['truncated', 'QUOTE_MALFORMED', unsigned('quote', (old) => old.slice(0, -200))],
     ['empty', 'QUOTE_MALFORMED', unsigned('quote', '00')],
+    ['PCK chain without its root', 'QUOTE_MALFORMED', signed('quoteChain', ['pck', 'pckCa'])],
+    ['PCK chain of one', 'QUOTE_MALFORMED', signed('quoteChain', ['pck'])],
+    ['PCK chain of four', 'QUOTE_MALFORMED', signed('quoteChain', ['pck', 'pckCa', 'root', 'root'])],
+    ['no PCK chain', 'QUOTE_MALFORMED', signed('quoteChain', [])],
+    // offset 764: type of the certification data
+    [
+      'PCK chain in place of the QE report',
+      'QUOTE_UNSUPPORTED',
+      unsigned('quote', (old) => `${old.slice(0, 1528)}05${old.slice(1530)}`),
+    ],
   ],
   'certificate-chain': [
     ['PCK issued by another name', 'CERTIFICATE_INVALID', signed('certificates.pck.issuer', 'other')],
+    ['PCK certificate that its CA has not signed', 'CERTIFICATE_INVALID', signed('forged', ['pck'])],
+    ['PCK CA that the root has not signed', 'CERTIFICATE_INVALID', signed('forged', ['pckCa'])],
+    ['root that has not signed itself', 'CERTIFICATE_INVALID', signed('forged', ['root'])],
     ['expired PCK certificate', 'CERTIFICATE_INVALID', signed('certificates.pck.notAfterMs', LATE)],
     ['PCK CA not yet valid', 'CERTIFICATE_INVALID', signed('certificates.pckCa.notBeforeMs', EARLY)],
     ['expired root', 'CERTIFICATE_INVALID', signed('certificates.root.notAfterMs', LATE)],
@@ -94,6 +107,7 @@ const TABLE: Partial<Record<CheckId, [name: string, code: VerificationCode, chan
   collateral: [
     ['none', 'COLLATERAL_MISSING', unsigned('collateral', null)],
     ['TCB signer on the root CRL', 'CERTIFICATE_REVOKED', signed('crls.root.revoked', add(4))],
+    ['TCB signer that the root has not signed', 'CERTIFICATE_INVALID', signed('forged', ['tcbSigner'])],
     ['expired TCB signer', 'CERTIFICATE_INVALID', signed('certificates.tcbSigner.notAfterMs', LATE)],
     ['TCB signer that is a CA', 'CERTIFICATE_INVALID', signed('certificates.tcbSigner.ca', true)],
     ['TCB info past its next update', 'COLLATERAL_EXPIRED', signed('tcbInfo.nextUpdate', '2030-06-15T11:59:59Z')],
@@ -162,6 +176,16 @@ const TABLE: Partial<Record<CheckId, [name: string, code: VerificationCode, chan
   'code-hash': [
     ['not listed', 'CODE_HASH_MISMATCH', { policy: { codeHashes: [`sha256:${ZERO_DIGEST}`] } }],
     ['re-serialised', 'CODE_HASH_MISMATCH', unsigned('appCompose', (old) => JSON.stringify(JSON.parse(old)))],
+    [
+      'the allowed app_compose shown by other code',
+      'CODE_HASH_MISMATCH',
+      {
+        bend({ eventLog, td }) {
+          eventLog[5] = runtimeEvent('compose-hash', Buffer.alloc(32, 1));
+          td.mrConfigId = '00'.repeat(48);
+        },
+      },
+    ],
     ['MRCONFIGID of other code', 'CODE_HASH_MISMATCH', signed('td.mrConfigId', `01${'00'.repeat(47)}`)],
     ['MRCONFIGID with a tail', 'CODE_HASH_MISMATCH', signed('td.mrConfigId', replace(/00$/, '01'))],
   ],

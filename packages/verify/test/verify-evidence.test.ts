@@ -137,6 +137,7 @@ test('refused with EVENT_LOG_MISMATCH: a payload exchanged under the genuine dig
     unsigned('eventLog.5.digest', '00'.repeat(48)),
     unsigned('eventLog.1.digest', '00'.repeat(48)),
     unsigned('eventLog.5.imr', 2),
+    unsigned('eventLog.5.event_type', 4),
     unsigned<object[]>('eventLog', (old) => old.map((each) => ({ ...each, version: 2 }))),
     unsigned<object[]>('eventLog', (old) => old.slice(1)),
     unsigned<object[]>('eventLog', (old) => old.toReversed()),
@@ -181,8 +182,31 @@ test('without a channel nothing may be sent', async () => {
 });
 
 test('a policy that lists nothing lets nothing pass', async () => {
-  for (const policy of [{ codeHashes: [] }, { osMeasurements: [] }, { tcbStatuses: [] }])
-    assert.equal((await judge({ policy })).send, 'nothing');
+  for (const [id, list] of [
+    ['code-hash', 'codeHashes'],
+    ['os-measurement', 'osMeasurements'],
+  ]) {
+    const verdict = await judge({ policy: { [list!]: [] } });
+    assert.deepEqual([failures(verdict.checks), verdict.valid, verdict.send], [[], false, 'nothing']);
+    assert.equal(verdict.checks.find((check) => check.id === id)?.seen, 'none is listed');
+  }
+  const { checks } = await judge({ policy: { tcbStatuses: [] } });
+  assert.deepEqual(failures(checks), ['tcb-status: TCB_STATUS_REFUSED']);
+});
+
+test('the floor of the policy itself is high enough', async () => {
+  assert.equal((await judge({ policy: { minTcbEvaluationDataNumber: 20 } })).send, 'synthetic-only');
+});
+
+test('out of date here and unconfigured there: both are said', async () => {
+  const verdict = await judge({
+    bend: ({ td, tcbInfo }) => {
+      td.teeTcbSvn = td.teeTcbSvn.replace('0b', '0a');
+      tcbInfo.tcbLevels[0]!.tcbStatus = 'ConfigurationAndSWHardeningNeeded';
+    },
+  });
+  assert.equal(verdict.tcbStatus, 'OutOfDateConfigurationNeeded');
+  assert.deepEqual(failures(verdict.checks), ['tcb-status: TCB_OUT_OF_DATE']);
 });
 
 test('a policy may allow what is out of date, and its advisories', async () => {

@@ -1,19 +1,22 @@
 /** Certificates and CRLs (RFC 5280): Intel's real ones, read also by OpenSSL (through Node) and by @peculiar/x509. */
 import 'reflect-metadata';
 import assert from 'node:assert/strict';
-import { X509Certificate } from 'node:crypto';
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
 import * as peculiar from '@peculiar/x509';
 import { equalBytes, MalformedError } from '../src/bytes.ts';
 import { parseCrl, verifyCrl, verifyCrlDates, verifyNotRevoked } from '../src/crl.ts';
+import { parseP256Spki } from '../src/ecdsa.ts';
 import { VerificationError } from '../src/index.ts';
 import { parsePckPlatform } from '../src/pck-extension.ts';
 import { formatPemChain, parsePemChain } from '../src/pem.ts';
 import { parseCertificate, verifyChain, verifyDates } from '../src/x509.ts';
+import { octets, oid, sequence, tlv } from './support/der-writer.ts';
 import { good } from './support/judge.ts';
 import { collateralOf, NEAR_MS, readJson, skip } from './support/shared-data.ts';
-import { toPem } from './support/simulated-platform.ts';
+import { makeCrl, NOW_MS, toPem } from './support/simulated-platform.ts';
 
+const signer = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
 const near = () => readJson('near-mpc/collateral.json');
 const chains = () => [near().pck_certificate_chain, near().tcb_info_issuer_chain, near().pck_crl_issuer_chain];
 const code = (expected: string) => (error: unknown) => error instanceof VerificationError && error.code === expected;
@@ -116,4 +119,70 @@ test('PEM has one form', () => {
     unusedBits: toPem(Buffer.alloc(64)).replace('AA==', 'AB=='),
   }))
     assert.throws(() => parsePemChain(other), MalformedError, name);
+});
+
+/** The encoding with NULL appended to each constructed value in turn, and what was appended to: tags from the top. */
+function* lengthened(der: Buffer): Generator<[path: string, bent: Buffer]> {
+  const [tag] = der;
+  const octets = der[1]! < 0x80 ? 0 : der[1]! - 0x80;
+  const value = der.subarray(2 + octets);
+  if (!tag || (tag & 0x20) === 0) return;
+  const parts: Buffer[] = [];
+  for (let at = 0; at < value.length; ) {
+    const more = value[at + 1]! < 0x80 ? 0 : value[at + 1]! - 0x80;
+    const length = more ? value.readUIntBE(at + 2, more) : value[at + 1]!;
+    parts.push(value.subarray(at, at + 2 + more + length));
+    at += 2 + more + length;
+  }
+  yield ['', tlv(tag, ...parts, Buffer.from('0500', 'hex'))];
+  for (const [i, part] of parts.entries())
+    for (const [path, bent] of lengthened(part)) yield [`${i}.${path}`, tlv(tag, ...parts.with(i, bent))];
+}
+
+test('nothing may be appended inside a certificate or a CRL', () => {
+  const names = /^0\.[35]\./; // issuer and subject: compared as a whole
+  const { pckCa, pck } = good.certificates;
+  for (const der of [pckCa, pck])
+    for (const [path, bent] of lengthened(der))
+      if (!names.test(path.replace('0.4.', ''))) assert.throws(() => parseCertificate(bent), MalformedError, path);
+  const crl = makeCrl(
+    { issuer: 'x', thisUpdateMs: NOW_MS, nextUpdateMs: NOW_MS, revoked: [1, 2], extensions: [] },
+    signer,
+  );
+  assert.equal(parseCrl(crl).revoked.size, 2);
+  for (const [path, bent] of lengthened(crl))
+    if (!/^0\.2\./.test(path)) assert.throws(() => parseCrl(bent), MalformedError, path);
+  const sgx = parseCertificate(pck).extensions.get('1.2.840.113741.1.13.1')!;
+  for (const [path, value] of lengthened(Buffer.from(sgx.value))) {
+    if (path === '1.1.17.') continue; // CPUSVN, which repeats the components and is not read
+    const extensions = new Map([['1.2.840.113741.1.13.1', { critical: false, value }]]);
+    const read = () => parsePckPlatform({ ...parseCertificate(pck), extensions });
+    assert.throws(read, MalformedError, path);
+  }
+});
+
+test('certificates of another version, key or purpose are malformed', () => {
+  const { tcbSigner, pck } = good.certificates;
+  assert.throws(() => parsePckPlatform(parseCertificate(tcbSigner)), MalformedError); // no SGX extension
+  const version1 = Buffer.from(pck);
+  const at = pck.indexOf(Buffer.from('a003020102', 'hex'));
+  version1[at + 4] = 0;
+  assert.throws(() => parseCertificate(version1), /v3/);
+  const bend = (der: Buffer, from: string, to: string) => Buffer.from(der.toString('hex').replace(from, to), 'hex');
+  const { pckCa } = good.certificates;
+  assert.equal(parseCertificate(pckCa).ca, true);
+  assert.throws(() => parseCertificate(bend(pckCa, '30060101ff020100', '30060101ff050100')), MalformedError);
+  assert.equal(parseCertificate(bend(pckCa, '0603551d13', '0603551d63')).ca, false); // no basic constraints
+  assert.equal(parseCertificate(bend(pckCa, '0603551d0f', '0603551d63')).keyUsage.size, 0);
+  const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' }).publicKey;
+  assert.throws(() => parseP256Spki(p384.export({ format: 'der', type: 'spki' })), MalformedError);
+  const members = sequence(sequence(oid('1.2.840.113741.1.13.1.3'), octets(Buffer.alloc(2))));
+  const twice = sequence(...[0, 0].map(() => sequence(oid('1.2.840.113741.1.13.1.3'), octets(Buffer.alloc(2)))));
+  for (const value of [members, twice]) {
+    const extensions = new Map([['1.2.840.113741.1.13.1', { critical: false, value }]]);
+    assert.throws(
+      () => parsePckPlatform({ ...parseCertificate(pck), extensions }),
+      value === twice ? /twice/ : /no member/,
+    );
+  }
 });

@@ -158,15 +158,21 @@ export function goodPlatform() {
   const validity = { notBeforeMs: NOW_MS - 365 * DAY_MS, notAfterMs: NOW_MS + 3650 * DAY_MS };
   const root = 'SIMULATED Root CA';
   const pckCa = 'SIMULATED PCK Platform CA';
-  const ca = { ca: true, keyUsage: CERT_SIGN, extensions: [] as Buffer[], ...validity };
-  const leaf = { ca: false, pathLength: null, keyUsage: DIGITAL_SIGNATURE, extensions: [] as Buffer[], ...validity };
+  const ca = () => ({ ca: true, keyUsage: CERT_SIGN, extensions: [] as Buffer[], ...validity });
+  const leaf = () => ({
+    ca: false,
+    pathLength: null,
+    keyUsage: DIGITAL_SIGNATURE,
+    extensions: [] as Buffer[],
+    ...validity,
+  });
   const listDates = { thisUpdateMs: NOW_MS - DAY_MS, nextUpdateMs: NOW_MS + 29 * DAY_MS };
   return {
     certificates: {
-      root: { serial: 1, subject: root, issuer: root, pathLength: 1 as number | null, ...ca },
-      pckCa: { serial: 2, subject: pckCa, issuer: root, pathLength: 0 as number | null, ...ca },
-      pck: { serial: 3, subject: 'SIMULATED PCK Certificate', issuer: pckCa, ...leaf },
-      tcbSigner: { serial: 4, subject: 'SIMULATED TCB Signing', issuer: root, ...leaf },
+      root: { serial: 1, subject: root, issuer: root, pathLength: 1 as number | null, ...ca() },
+      pckCa: { serial: 2, subject: pckCa, issuer: root, pathLength: 0 as number | null, ...ca() },
+      pck: { serial: 3, subject: 'SIMULATED PCK Certificate', issuer: pckCa, ...leaf() },
+      tcbSigner: { serial: 4, subject: 'SIMULATED TCB Signing', issuer: root, ...leaf() },
     } satisfies Record<string, CertificateOptions>,
     crls: {
       root: { issuer: root, revoked: [] as number[], extensions: [] as Buffer[], ...listDates },
@@ -244,6 +250,10 @@ export function goodPlatform() {
       modelRegistrySha256: '55'.repeat(32),
       checkpoint: 'abaton.example/log\n1\nAAAA\n',
     } as ReportDataPreimage,
+    /** Certificates that somebody else has signed. */
+    forged: [] as (keyof typeof keys)[],
+    /** The chain in the quote. */
+    quoteChain: ['pck', 'pckCa', 'root'] as ('pck' | 'pckCa' | 'root')[],
     /** Overrides the report_data of the quote, hex. */
     reportDataHex: null as string | null,
     /** Appended to the quote. */
@@ -301,9 +311,9 @@ function makeQuote({ qe, td, eventLog, reportData, reportDataHex, padding }: Ben
 const roots = new Map<string, Buffer>();
 
 /** The same certificate whenever the same is asked for, so that simulations share their root. */
-function makeRoot(options: CertificateOptions): Buffer {
-  const key = JSON.stringify(options);
-  const root = roots.get(key) ?? makeCertificate(options, keys.root.publicKey, keys.root.privateKey);
+function makeRoot(options: CertificateOptions, signer: KeyObject): Buffer {
+  const key = JSON.stringify([options, signer === keys.root.privateKey]);
+  const root = roots.get(key) ?? makeCertificate(options, keys.root.publicKey, signer);
   roots.set(key, root);
   return root;
 }
@@ -321,11 +331,13 @@ export function simulate(bend: (platform: Bent) => void = () => {}): Simulation 
   bend(platform);
   const { certificates, crls } = platform;
   certificates.pck.extensions.push(extension(SGX, sgxExtension(platform.pck)));
+  const signer = (subject: keyof typeof certificates, issuer: 'root' | 'pckCa'): KeyObject =>
+    keys[platform.forged.includes(subject) ? 'attestation' : issuer].privateKey;
   const made = {
-    root: makeRoot(certificates.root),
-    pckCa: makeCertificate(certificates.pckCa, keys.pckCa.publicKey, keys.root.privateKey),
-    pck: makeCertificate(certificates.pck, keys.pck.publicKey, keys.pckCa.privateKey),
-    tcbSigner: makeCertificate(certificates.tcbSigner, keys.tcbSigner.publicKey, keys.root.privateKey),
+    root: makeRoot(certificates.root, signer('root', 'root')),
+    pckCa: makeCertificate(certificates.pckCa, keys.pckCa.publicKey, signer('pckCa', 'root')),
+    pck: makeCertificate(certificates.pck, keys.pck.publicKey, signer('pck', 'pckCa')),
+    tcbSigner: makeCertificate(certificates.tcbSigner, keys.tcbSigner.publicKey, signer('tcbSigner', 'root')),
   };
   const tcbInfo = JSON.stringify(platform.tcbInfo);
   const qeIdentity = JSON.stringify(platform.qeIdentity);
@@ -334,7 +346,7 @@ export function simulate(bend: (platform: Bent) => void = () => {}): Simulation 
   return {
     evidence: {
       ...{ version: 1, teeType: 'intel-tdx', eventLog: platform.eventLog, appCompose: platform.appCompose },
-      quote: makeQuote(platform, toPem(made.pck, made.pckCa, made.root)).toString('hex'),
+      quote: makeQuote(platform, toPem(...platform.quoteChain.map((name) => made[name]))).toString('hex'),
       reportData: platform.reportData,
       collateral: {
         pck_crl_issuer_chain: toPem(made.pckCa, made.root),
