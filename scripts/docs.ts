@@ -6,7 +6,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CLIENT_CODES } from '@abaton/client';
-import { LOG_CODES, VERIFICATION_CODES } from '@abaton/verify';
+import { CALLER_CODES, CHECKS, LOG_CODES, VERIFICATION_CODES } from '@abaton/verify';
 import { SETTINGS } from '../packages/server/src/config.ts';
 import { ERRORS } from '../packages/server/src/errors.ts';
 import { DICOM_FAILURES } from '../packages/server/src/imaging/dicom-failures.ts';
@@ -73,8 +73,21 @@ ${rows(LOG_CODES)}
 
 | code | meaning |
 | --- | --- |
-${rows(CLIENT_CODES)}
+${rows({ ...CLIENT_CODES, ...CALLER_CODES })}
 | \`USAGE\` | The command was called with arguments that cannot be used; the message says which. |
+`;
+}
+
+function checksPage(): string {
+  const rows = Object.entries(CHECKS).map(([id, title], i) => `| ${i + 1} | \`${id}\` | ${title} |`);
+  return `${HEAD}# Checks of a verdict
+
+In the order in which they run. Each is pass, fail (with a code of [errors.md](errors.md)) or not run: because an earlier one
+failed that it needs, or because nothing was asked (\`not bound\`, \`not pinned\`). What did not run is not a pass.
+
+| | check | holds when |
+| --- | --- | --- |
+${rows.join('\n')}
 `;
 }
 
@@ -107,6 +120,7 @@ function notices(): string {
 export function generated(): Record<string, string> {
   return {
     'docs/reference/config.md': configPage(),
+    'docs/reference/checks.md': checksPage(),
     'docs/reference/errors.md': errorsPage(),
     'docs/reference/abaton.schema.json': `${JSON.stringify({ $schema: 'https://json-schema.org/draft/2020-12/schema', ...ManifestSchema }, null, 2)}\n`,
     THIRD_PARTY_NOTICES: notices(),
