@@ -4,6 +4,7 @@ export const CLIENT_CODES = {
   CONNECTION_FAILED: 'No TLS 1.3 connection with HTTP/2 could be made.',
   CONNECTION_LOST: 'The verified connection ended; a new one must be verified again.',
   EVIDENCE_UNAVAILABLE: 'The server did not hand out evidence.',
+  COLLATERAL_UNAVAILABLE: 'The PCCS did not hand out collateral for this platform.',
   FILE_UNREADABLE: 'A file that was to be sent cannot be read.',
   NOT_VERIFIED: 'The evidence was refused, so nothing was sent.',
   ANSWER_INVALID: 'The server answered with something that does not follow the protocol.',

@@ -5,8 +5,8 @@ import type { AuditLog } from '../audit/log.ts';
 import { errorOf } from '../errors.ts';
 import type { StudyArchive } from '../imaging/archive.ts';
 import type { Gate } from '../tee/gate.ts';
-import type { DoorEnv } from './app.ts';
 import { permitDisclosure } from './disclosure.ts';
+import type { DoorEnv } from './door-env.ts';
 
 export interface AnalysisDeps {
   gate: Gate;

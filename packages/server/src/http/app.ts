@@ -10,15 +10,10 @@ import { errorOf } from '../errors.ts';
 import { type Logger, placeOf } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { type AttestationDeps, attestationRoutes } from './attestation-routes.ts';
-import type { DoorBindings } from './bridge.ts';
+import type { DoorEnv } from './door-env.ts';
 import { errorResponse, failureOf } from './errors.ts';
 import { type LogDeps, logRoutes } from './log-routes.ts';
 import { type OperationsDeps, operationsRoutes } from './operations-routes.ts';
-
-export interface DoorEnv {
-  Bindings: DoorBindings;
-  Variables: { requestId: string };
-}
 
 export interface AppDeps extends AttestationDeps, LogDeps, OperationsDeps {
   logger: Logger;

@@ -4,7 +4,7 @@ import { errorOf } from '../errors.ts';
 import type { Metrics } from '../metrics.ts';
 import type { EvidenceSource } from '../tee/evidence.ts';
 import type { SelfAttestationMonitor } from '../tee/self-attestation.ts';
-import type { DoorEnv } from './app.ts';
+import type { DoorEnv } from './door-env.ts';
 import { publicRead } from './public-read.ts';
 import { createRateLimit } from './rate-limit.ts';
 

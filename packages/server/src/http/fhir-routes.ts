@@ -5,9 +5,9 @@ import { errorOf } from '../errors.ts';
 import type { StoredResult, StudyArchive } from '../imaging/archive.ts';
 import { buildDiagnosticReport, type DiagnosticReport } from '../imaging/fhir.ts';
 import type { Gate } from '../tee/gate.ts';
-import type { DoorEnv } from './app.ts';
 import { requireAccepted } from './dicomweb/media-types.ts';
 import { permitDisclosure } from './disclosure.ts';
+import type { DoorEnv } from './door-env.ts';
 
 export interface FhirDeps {
   gate: Gate;

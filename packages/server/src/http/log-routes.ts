@@ -2,7 +2,7 @@
 import { Hono } from 'hono';
 import type { AuditLog } from '../audit/log.ts';
 import { errorOf } from '../errors.ts';
-import type { DoorEnv } from './app.ts';
+import type { DoorEnv } from './door-env.ts';
 import { publicRead } from './public-read.ts';
 
 export interface LogDeps {

@@ -3,7 +3,7 @@ import { Hono } from 'hono';
 import type { Metrics } from '../metrics.ts';
 import type { Gate } from '../tee/gate.ts';
 import type { SelfAttestationMonitor } from '../tee/self-attestation.ts';
-import type { DoorEnv } from './app.ts';
+import type { DoorEnv } from './door-env.ts';
 import type { LogDeps } from './log-routes.ts';
 import { publicRead } from './public-read.ts';
 

@@ -1,7 +1,7 @@
 /** Resources that anybody may read, from a page of any origin: an independent page must be able to check this server. */
 import type { Context, Hono } from 'hono';
 import { errorOf } from '../errors.ts';
-import type { DoorEnv } from './app.ts';
+import type { DoorEnv } from './door-env.ts';
 
 /** Declares GET (and with it HEAD); every other method answers METHOD_NOT_ALLOWED, as RFC 9110 section 15.5.6 asks. */
 export function publicRead(

@@ -1,7 +1,7 @@
 /** The DICOMweb door: `/dicom-web` with the resources of PS3.18 section 10, Studies Service. */
 import { type Context, Hono } from 'hono';
 import { errorOf } from '../../errors.ts';
-import type { DoorEnv } from '../app.ts';
+import type { DoorEnv } from '../door-env.ts';
 import type { DicomwebDeps } from './deps.ts';
 import { search } from './qido.ts';
 import type { Level } from './qido-query.ts';
