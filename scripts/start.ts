@@ -31,7 +31,7 @@ async function startProcess(
   env: NodeJS.ProcessEnv,
   logFile: string,
 ): Promise<{ ready: Record<string, string>; stop(): Promise<void> }> {
-  const child = spawn(process.execPath, [join(root, file), ...argv], {
+  const child = spawn(process.execPath, ['--disable-sigusr1', join(root, file), ...argv], {
     stdio: ['pipe', 'pipe', openSync(logFile, 'a', 0o600)],
     env,
   });

@@ -13,6 +13,7 @@ import {
 } from '@abaton/client';
 import { ConfigurationError, summarizeVerdict, type Verdict } from '@abaton/verify';
 import { EXIT } from './exit.ts';
+import { printable } from './printable.ts';
 import { createProgress } from './progress.ts';
 import { readTrust, type TrustFlags } from './trust-options.ts';
 import { renderVerdict } from './verify-command.ts';
@@ -69,19 +70,32 @@ export function exitCodeOfReport({ sent, studies }: AnalyzeReport): number {
   return failed ? EXIT.unavailable : EXIT.ok;
 }
 
-/** Files as they are named; folders with all below them, in name order. Throws USAGE when there is none. */
+/**
+ * Files as they are named; folders with all below them, in name order. Links inside folders are not followed: nothing is
+ * sent that was not named. Throws USAGE when there is none, or one is no regular file.
+ */
 export function listFiles(paths: string[]): string[] {
-  const files = paths.flatMap((path) => {
+  const files = paths.flatMap((path, i) => {
     try {
-      if (!statSync(path).isDirectory()) return [path];
-      const below = readdirSync(path, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-      return below.map((entry) => join(entry.parentPath, entry.name)).sort();
+      const found = statSync(path);
+      if (found.isDirectory()) return walk(path);
+      if (found.isFile()) return [path];
     } catch (cause) {
-      throw new ConfigurationError('USAGE', `${path} cannot be read.`, { cause });
+      // Names of files are often names of patients: they are counted, not printed.
+      throw new ConfigurationError('USAGE', `Path ${i + 1} cannot be read.`, { cause });
     }
+    throw new ConfigurationError('USAGE', `Path ${i + 1} is neither a file nor a folder.`);
   });
   if (files.length === 0) throw new ConfigurationError('USAGE', 'There is no file to send.');
   return files;
+}
+
+function walk(folder: string): string[] {
+  const entries = readdirSync(folder, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1));
+  return entries.flatMap((entry) => {
+    const path = join(folder, entry.name);
+    return entry.isDirectory() ? walk(path) : entry.isFile() ? [path] : [];
+  });
 }
 
 export function renderReport({ verdict, keyExchange, sent, studies }: AnalyzeReport): string {
@@ -105,7 +119,7 @@ export function renderReport({ verdict, keyExchange, sent, studies }: AnalyzeRep
       );
     }
   }
-  return `${lines.join('\n')}\n`;
+  return `${printable(lines.join('\n'))}\n`;
 }
 
 function renderOutcome({ outcome, finding }: AnalysisResult): string {

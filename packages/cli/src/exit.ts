@@ -2,6 +2,7 @@
 import { NotVerifiedError } from '@abaton/client';
 import { AbatonError, RejectedError, UnavailableError, type Verdict } from '@abaton/verify';
 import { CommanderError } from 'commander';
+import { printable } from './printable.ts';
 
 export const EXIT = { ok: 0, usage: 1, unavailable: 2, rejected: 3 } as const;
 
@@ -21,6 +22,6 @@ export function jsonOfError(error: unknown): { error: { code: string; message: s
 
 /** One line for people: what happened, what to do. */
 export function messageOf(error: unknown): string {
-  if (error instanceof AbatonError) return `${error.code}: ${error.message}`;
-  return error instanceof Error ? error.message : String(error);
+  if (error instanceof AbatonError) return printable(`${error.code}: ${error.message}`);
+  return printable(error instanceof Error ? error.message : String(error));
 }

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 
 export function runServe(): Promise<number> {
   const main = fileURLToPath(new URL('../../server/src/main.ts', import.meta.url));
-  const server = spawn(process.execPath, [main], { stdio: 'inherit' });
+  const server = spawn(process.execPath, ['--disable-sigusr1', main], { stdio: 'inherit' });
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => server.kill(signal));
   return new Promise((resolve) => server.on('exit', (code) => resolve(code ?? 1)));
 }

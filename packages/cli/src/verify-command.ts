@@ -1,6 +1,7 @@
 /** `abaton verify URL`: what the source document's step 3 prints, and the checks behind it. */
 import { verifyAttestation } from '@abaton/client';
 import { summarizeVerdict, type Verdict } from '@abaton/verify';
+import { printable } from './printable.ts';
 import { readTrust, type TrustFlags } from './trust-options.ts';
 
 export async function runVerify(url: string, flags: TrustFlags & { json?: boolean }): Promise<number> {
@@ -33,5 +34,5 @@ export function renderVerdict(verdict: Verdict): string {
     if (check.status === 'fail' && check.expected !== undefined)
       lines.push(`      expected ${check.expected}`, `      seen     ${check.seen ?? 'nothing'}`);
   }
-  return lines.join('\n');
+  return printable(lines.join('\n'));
 }

@@ -21,6 +21,7 @@ const verdict = {
 function report(outcome: AnalysisResult['outcome'], change: Partial<AnalyzeReport['studies'][0]> = {}): AnalyzeReport {
   const result = {
     outcome,
+    demonstration: false,
     label: 'reference model, not for clinical use',
     model: outcome === 'no-model' ? null : { title: 'Model', digest: AB },
     finding:

@@ -7,7 +7,9 @@ export interface AnalysisResult {
   studyInstanceUid: string;
   /** They look different everywhere, and none but 'scored' carries a score (I8, I10). */
   outcome: 'scored' | 'out-of-scope' | 'no-model' | 'failed';
-  /** 'demonstration, not a finding' for a QC subject (0010,0200), else 'reference model, not for clinical use'. */
+  /** The subject is a phantom or other quality control subject, (0010,0200): nothing is asserted about anybody. */
+  demonstration: boolean;
+  /** For people: 'demonstration, not a finding' for a QC subject (0010,0200), else 'reference model, not for clinical use'. */
   label: string;
   model: { id: string; title: string; modelVersion: string; manufacturer: string; digest: string } | null;
   finding: {

@@ -1,4 +1,5 @@
 /** The channel: RFC 8446 (TLS 1.3 only), RFC 7301 (h2 only), RFC 9113, and every way in which it may break. */
+import 'reflect-metadata'; // first: @peculiar/x509 needs its decorators
 import assert from 'node:assert/strict';
 import { KeyObject } from 'node:crypto';
 import { once } from 'node:events';
@@ -7,7 +8,6 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { after, before, test } from 'node:test';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { X509CertificateGenerator } from '@peculiar/x509';
-import 'reflect-metadata';
 import { type Channel, openChannel } from '../src/channel.ts';
 import {
   type Answer,

@@ -49,8 +49,14 @@ async function listen(t: TestContext, relay: Server): Promise<string> {
 }
 
 function pipeBoth(one: Socket, other: Socket): void {
-  for (const socket of [one, other]) socket.on('error', () => {});
-  one.pipe(other).pipe(one);
+  for (const [socket, peer] of [
+    [one, other],
+    [other, one],
+  ] as const)
+    socket
+      .on('error', () => {})
+      .on('close', () => peer.destroy())
+      .pipe(peer);
 }
 
 /** Types of the HTTP/2 frames (RFC 9113, 4.1 and 6) after the client's preface of 24 octets. */

@@ -36,6 +36,13 @@ export const ERRORS = {
     meaning: 'The data directory was written by a newer release; it is left untouched.',
     remedy: 'Start the newer release, or restore the backup made before the upgrade.',
   },
+  STATE_INCOMPLETE: {
+    class: 'fix',
+    status: 500,
+    issue: 'exception',
+    meaning: 'A part of the data directory is missing while the rest is there; nothing was touched.',
+    remedy: 'Restore the whole directory from one backup, or start with an empty one.',
+  },
   STATE_IN_USE: {
     class: 'fix',
     status: 500,

@@ -26,7 +26,7 @@ import { detectIsolation, requireIsolation } from './models/isolation.ts';
 import { loadRegistry } from './models/registry.ts';
 import { createRouter } from './models/router.ts';
 import { createModelRuntime } from './models/runtime.ts';
-import { openState } from './open-state.ts';
+import { openState, verifyLogPresent } from './open-state.ts';
 import { openGuestAgent } from './tee/agent-client.ts';
 import { bootAttested } from './tee/boot.ts';
 import { createCollateralSource } from './tee/collateral.ts';
@@ -49,6 +49,8 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
 };
 const nowMs = Date.now;
 
+process.umask(0o077); // state is for this user alone
+
 async function start(config: Config): Promise<{ ready: Record<string, unknown>; stop(): Promise<void> }> {
   setKillPoint(config.killAt);
   const manifest = parseManifest(readManifest(config.manifestFile), config.manifestFile);
@@ -60,6 +62,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   const keys = await deriveTeeKeys(agent);
   const { tenant, studyIdleMs, dataDir } = config;
   const state = await openState({ dataDir, teeKey: keys.vault, keyholderShare: null, tenant, studyIdleMs, nowMs });
+  await verifyLogPresent(state.db, dataDir);
   const log = await openTileLog({
     dir: join(dataDir, 'audit'),
     origin: `abaton/${info.appId}/audit`,

@@ -1,5 +1,7 @@
 /** Opens all that lives in the data directory of one machine, in the order in which each part may rely on the last. */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { errorOf } from './errors.ts';
 import { SealedArchive } from './imaging/sealed-archive.ts';
 import type { JobQueue } from './jobs/queue.ts';
 import { openSqliteQueue } from './jobs/sqlite-queue.ts';
@@ -31,15 +33,25 @@ export interface State {
   close(): Promise<void>;
 }
 
+const DATABASE = 'abaton.db';
+const LOG_HEAD = join('audit', 'checkpoint');
+
+/** A database that is missing beside a log is a restore that went half-way: a new one would orphan every blob. */
+function verifyComplete(dataDir: string): void {
+  if (!existsSync(join(dataDir, DATABASE)) && existsSync(join(dataDir, LOG_HEAD)))
+    throw errorOf('STATE_INCOMPLETE', 'The database of this data directory is missing.');
+}
+
 /**
- * Throws STATE_IN_USE when another process has the directory, STATE_TOO_NEW when a newer release had it, SEAL_BROKEN
+ * Throws STATE_INCOMPLETE when the database is gone while the log is there, STATE_IN_USE when another process has the directory, STATE_TOO_NEW when a newer release had it, SEAL_BROKEN
  * when the keys are not those it was sealed with, STORE_UNAVAILABLE when the disk does not do its part.
  */
 export async function openState(options: StateOptions): Promise<State> {
   const { dataDir, tenant, studyIdleMs, nowMs = Date.now } = options;
   await makeDirectory(dataDir);
+  verifyComplete(dataDir);
   // First of all the lock: whoever holds the database also owns the blobs beside it.
-  const db = openSqlite(join(dataDir, 'abaton.db'));
+  const db = openSqlite(join(dataDir, DATABASE));
   try {
     await migrate(db, nowMs);
     const keys = await KeyHierarchy.open(db, options, nowMs);
@@ -54,4 +66,11 @@ export async function openState(options: StateOptions): Promise<State> {
     await db.close();
     throw error;
   }
+}
+
+/** Instances are acknowledged only after they are in the log: without it, a new log would hide what was recorded. */
+export async function verifyLogPresent(db: Db, dataDir: string): Promise<void> {
+  if (existsSync(join(dataDir, LOG_HEAD))) return;
+  if ((await db.query('select ref from instances limit 1')).length > 0)
+    throw errorOf('STATE_INCOMPLETE', 'The audit log of this data directory is missing.');
 }

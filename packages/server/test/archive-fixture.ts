@@ -47,6 +47,7 @@ export async function newInstance({ vault }: State, fixture: InstanceFixture = {
     issuerOfPatientId: '',
     dataset,
     pixelData: null,
+    headerBytes: 0,
     totalBytes: bytes.length,
   };
   return { header, patient, object };
@@ -59,6 +60,7 @@ export function resultOf(study: StudyRef, patient: PatientRef, inputDigest: stri
     id,
     studyInstanceUid: studyUid,
     outcome: 'no-model',
+    demonstration: false,
     label: 'reference model, not for clinical use',
     model: null,
     finding: null,

@@ -28,7 +28,7 @@ export interface TdxCollateral {
 }
 
 /**
- * The preimage of report_data (DESIGN.md, "Binding"):
+ * The preimage of report_data (docs/decisions/0006-binding.md):
  * `report_data = SHA-512("abaton-attest-v1:" ‖ JCS(preimage))`. All digests are 64 hex digits.
  */
 export interface ReportDataPreimage {

@@ -13,7 +13,8 @@ export interface AuditLog {
   /** C2SP verifier keys, newest first. */
   vkeys(): string[];
   size(): number;
-  /** Verified against the checkpoint, as is a proof. Both throw NOT_FOUND, LOG_CORRUPT, AUDIT_UNAVAILABLE. */
+  /** Verified against the checkpoint, as is a proof. An entry beyond the tree was committed and is gone: both
+   * throw LOG_CORRUPT then, or AUDIT_UNAVAILABLE. */
   entry(index: number): Promise<Uint8Array>;
   proof(index: number): Promise<LogProof>;
   /** False once a commit has failed and not yet succeeded again; it is tried again every second. */

@@ -207,7 +207,7 @@ export class TileLog implements AuditLog {
   /** The entry and its inclusion proof, verified: what was changed on disk is found here. */
   async #prove(index: number, { size, root }: Head): Promise<{ entry: Uint8Array; hashes: Uint8Array[] }> {
     if (!Number.isInteger(index) || index < 0 || index >= size)
-      throw errorOf('NOT_FOUND', `Entry ${index} is not in the log of ${size}.`);
+      throw corrupt(`entry ${index} was committed, and the log has ${size}`);
     try {
       const bundle = await this.#files.readBundle(Math.floor(index / TILE_WIDTH));
       const entry = bundle && parseBundle(bundle)?.[index % TILE_WIDTH];

@@ -24,8 +24,10 @@ export function attestationRoutes({ evidence, monitor, metrics }: AttestationDep
   const app = new Hono<DoorEnv>();
 
   publicRead(app, '/attestation', async (c) => {
-    limit.take();
-    const fresh = await evidence.evidenceFor(c.req.query('nonce') ?? '');
+    const nonce = c.req.query('nonce') ?? '';
+    if (!/^[0-9a-f]{64}$/.test(nonce)) throw errorOf('NONCE_INVALID', 'nonce must be 64 lower-case hex digits.');
+    limit.take(); // after the look at the nonce: who asks for nothing takes no quote from others
+    const fresh = await evidence.evidenceFor(nonce);
     served.add();
     return c.json(fresh);
   });

@@ -1,7 +1,8 @@
 /** Takes analysis jobs until it is stopped. */
 
+import { AbatonError } from '@abaton/verify';
 import type { Job, JobQueue } from '../jobs/queue.ts';
-import type { Logger } from '../log.ts';
+import { type Logger, placeOf } from '../log.ts';
 import type { AttemptOutcome } from './analyze-study.ts';
 
 export interface WorkerOptions {
@@ -38,6 +39,12 @@ export function startAnalysisWorker({
 }: WorkerOptions): Worker {
   let stopping = false;
   const work = async (job: Job) => {
+    if (job.attempt > maxAttempts) {
+      // Its last attempts died with the process: nobody was left to call it failed.
+      await queue.retry(job, 0, maxAttempts);
+      logger.error('job-dead', { kind: job.kind, attempt: job.attempt });
+      return;
+    }
     const renewal = setInterval(() => void queue.extend(job, LEASE_MS).catch(() => {}), LEASE_MS / 3);
     try {
       const lastAttempt = job.attempt >= maxAttempts;
@@ -45,7 +52,7 @@ export function startAnalysisWorker({
         logger.error('job-failed', {
           kind: job.kind,
           attempt: job.attempt,
-          code: (error as { code?: string }).code ?? 'INTERNAL',
+          ...(error instanceof AbatonError ? { code: error.code } : { code: 'INTERNAL', at: placeOf(error) }),
         });
         return 'again' as const;
       });

@@ -96,7 +96,10 @@ function chooseInstance(route: Route, instances: StoredInstance[]): { routing: R
     routed.find(({ routing }) => routing.kind === 'out-of-scope') ??
     routed[0];
   if (!found) throw new Error('a study without instances has no routing');
-  return found;
+  const mixed = new Set(instances.map(({ patient }) => patient)).size > 1;
+  if (!mixed || found.routing.kind === 'no-model') return found;
+  const { model } = found.routing;
+  return { ...found, routing: { kind: 'out-of-scope', model, reasons: ['the study holds more than one patient'] } };
 }
 
 function infer(
@@ -130,6 +133,7 @@ function buildResult(
     id,
     studyInstanceUid: source.studyInstanceUid,
     outcome,
+    demonstration: qcSubject,
     label: qcSubject ? 'demonstration, not a finding' : 'reference model, not for clinical use',
     model: model && {
       id: model.manifest.id,

@@ -47,7 +47,10 @@ const ESCAPES: Record<string, { label: string; bits7?: true; prefix?: number }> 
 const ESC = 0x1b;
 
 /** An unknown or missing term means ASCII; utf-8 decodes that, and marks every other byte. */
-const labelOf = (term = ''): string => LABELS[term.replace('ISO 2022 IR', 'ISO_IR')] ?? 'utf-8';
+const labelOf = (term = ''): string => {
+  const name = term.replace('ISO 2022 IR', 'ISO_IR');
+  return Object.hasOwn(LABELS, name) ? LABELS[name]! : 'utf-8'; // `constructor` is no character set
+};
 
 /** `terms`: the values of Specific Character Set, in order; [] for the default repertoire. */
 export function decodeText(bytes: Uint8Array, terms: readonly string[]): string {
@@ -62,7 +65,7 @@ export function decodeText(bytes: Uint8Array, terms: readonly string[]): string 
     if (run[0] !== ESC) out += initial.decode(run);
     else {
       const name = [2, 3].map((n) => String.fromCharCode(...run.subarray(1, 1 + n)));
-      const key = name.find((n) => n in ESCAPES);
+      const key = name.find((n) => Object.hasOwn(ESCAPES, n));
       // ESC ( B designates ASCII in G0; what is above 7F then belongs to the first set again.
       if (key === undefined) out += initial.decode(run.subarray(name[0] === '(B' ? 3 : 1));
       else out += decodeRun(run.subarray(1 + key.length), ESCAPES[key]!);

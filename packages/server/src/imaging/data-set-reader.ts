@@ -8,7 +8,7 @@ import { DicomError, type DicomFailure } from './dicom-failures.ts';
 import type { Input, Reading } from './input.ts';
 import { tagOf, vrOf } from './tags.ts';
 import type { TransferSyntax } from './transfer-syntaxes.ts';
-import { number, text } from './values.ts';
+import { number, text, unsignedShort } from './values.ts';
 
 export interface ScanLimits {
   maxInstanceBytes: number;
@@ -236,7 +236,7 @@ function* readPixelData(w: Walk, { vr, length }: ElementHeader, syntax: Transfer
 /** Bits of one frame, by the Image Pixel module (PS3.3 section C.7.6.3). */
 function frameBits(w: Walk, frames: number): number {
   const value = (keyword: 'Rows' | 'Columns' | 'BitsAllocated' | 'SamplesPerPixel', absent: number) =>
-    number(w.dataset, keyword) ?? absent;
+    unsignedShort(w.dataset, keyword) ?? absent;
   const pixels = value('Rows', 0) * value('Columns', 0);
   const samples = value('SamplesPerPixel', 1);
   const bits = value('BitsAllocated', 0);

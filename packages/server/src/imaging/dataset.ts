@@ -30,4 +30,6 @@ export interface InstanceHeader {
    */
   pixelData: { vr: string; offset: number; length: number | 'encapsulated' } | null;
   totalBytes: number;
+  /** Memory that `dataset` takes, about. */
+  headerBytes: number;
 }

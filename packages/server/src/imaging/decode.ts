@@ -8,7 +8,7 @@ import { decodeRleFrame, RleError } from './rle.ts';
 import { createScanner, DEFAULT_LIMITS } from './scan.ts';
 import { tagOf } from './tags.ts';
 import { EXPLICIT_BE, RLE_LOSSLESS, TRANSFER_SYNTAXES } from './transfer-syntaxes.ts';
-import { number, numbers, text } from './values.ts';
+import { number, numbers, text, unsignedShort } from './values.ts';
 
 export interface GreyImage {
   width: number;
@@ -84,20 +84,20 @@ function readFormat({ dataset, pixelData, transferSyntaxUid }: InstanceHeader, m
   if (syntax.pixels !== 'native' && syntax.uid !== RLE_LOSSLESS)
     throw new UndecodableError(`the transfer syntax ${syntax.name} is not decoded`);
   const photometric = text(dataset, 'PhotometricInterpretation');
-  if (!/^MONOCHROME[12]$/.test(photometric) || (number(dataset, 'SamplesPerPixel') ?? 1) !== 1)
+  if (!/^MONOCHROME[12]$/.test(photometric) || (unsignedShort(dataset, 'SamplesPerPixel') ?? 1) !== 1)
     throw new UndecodableError('the image is not greyscale');
-  const bitsAllocated = number(dataset, 'BitsAllocated');
+  const bitsAllocated = unsignedShort(dataset, 'BitsAllocated');
   if (bitsAllocated !== 8 && bitsAllocated !== 16)
     throw new UndecodableError('pixels that are neither 8 nor 16 bits wide are not decoded');
-  const bitsStored = number(dataset, 'BitsStored') ?? bitsAllocated;
-  const highBit = number(dataset, 'HighBit') ?? bitsStored - 1;
+  const bitsStored = unsignedShort(dataset, 'BitsStored') ?? bitsAllocated;
+  const highBit = unsignedShort(dataset, 'HighBit') ?? bitsStored - 1;
   if (!(bitsStored >= 1 && highBit >= bitsStored - 1 && highBit < bitsAllocated))
     throw new UndecodableError('Bits Stored and High Bit contradict Bits Allocated');
   if (dataset.has(tagOf('ModalityLUTSequence'))) throw new UndecodableError('a Modality LUT is not applied');
-  const width = number(dataset, 'Columns') ?? 0;
-  const height = number(dataset, 'Rows') ?? 0;
+  const width = unsignedShort(dataset, 'Columns') ?? 0;
+  const height = unsignedShort(dataset, 'Rows') ?? 0;
   if (width * height > maxPixels) throw new UndecodableError(`more than ${maxPixels} pixels`);
-  const signed = number(dataset, 'PixelRepresentation') === 1;
+  const signed = unsignedShort(dataset, 'PixelRepresentation') === 1;
   return {
     width,
     height,
@@ -107,11 +107,21 @@ function readFormat({ dataset, pixelData, transferSyntaxUid }: InstanceHeader, m
       highBit,
       signed,
       inverted: photometric === 'MONOCHROME1',
-      slope: number(dataset, 'RescaleSlope') || 1,
-      intercept: number(dataset, 'RescaleIntercept') ?? 0,
+      slope: rescale(dataset, 'RescaleSlope') || 1,
+      intercept: rescale(dataset, 'RescaleIntercept') ?? 0,
       padding: paddingRange(dataset, signed),
     },
   };
+}
+
+const MAX_RESCALE = 1e9; // far beyond any unit; with 16-bit codes the products stay exact
+
+/** Null when absent. Throws when it is there and cannot be used: the pixels then mean something that is not known. */
+function rescale(dataset: Dataset, keyword: 'RescaleSlope' | 'RescaleIntercept'): number | null {
+  if (text(dataset, keyword) === '') return null;
+  const value = number(dataset, keyword);
+  if (value === null || Math.abs(value) > MAX_RESCALE) throw new UndecodableError('the rescale is not a usable number');
+  return value;
 }
 
 /** Pixel Padding Value and Range Limit are US or SS by Pixel Representation (PS3.3 section C.7.5.1.1.2). */

@@ -134,6 +134,16 @@ export const DICOM_FAILURES = {
     meaning: 'The SOP Class is not one that is stored, for example a DICOMDIR.',
     remedy: 'Send the instances themselves.',
   },
+  STUDY_MISMATCH: {
+    reason: 0xa910,
+    meaning: 'The Study Instance UID is not the one of the request path.',
+    remedy: 'Send it to its own study, or without a study in the path.',
+  },
+  DUPLICATE_INSTANCE: {
+    reason: 0x0111, // PS3.7 Annex C, Duplicate SOP Instance
+    meaning: 'An instance with this SOP Instance UID and other content is stored already; the first is kept.',
+    remedy: 'Give changed content its own SOP Instance UID.',
+  },
 } as const satisfies Record<string, Failure>;
 
 export type DicomFailure = keyof typeof DICOM_FAILURES;

@@ -41,12 +41,12 @@ export type DiagnosticReport = ReturnType<typeof buildDiagnosticReport>;
 export function buildDiagnosticReport(result: AnalysisResult, source: Dataset) {
   const { outcome, finding } = result;
   const subject = patientReference(source);
-  const asserted = finding?.aboveOperatingPoint && !result.label.startsWith('demonstration');
+  const asserted = finding?.aboveOperatingPoint && !result.demonstration;
   const studyDate = /^(\d{4})(\d\d)(\d\d)$/.exec(text(source, 'StudyDate'));
   return {
     resourceType: 'DiagnosticReport' as const,
     id: result.diagnosticReportId,
-    meta: result.label.startsWith('demonstration')
+    meta: result.demonstration
       ? {
           security: [
             {

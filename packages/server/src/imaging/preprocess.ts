@@ -3,7 +3,7 @@
  * window to 0..255 → MONOCHROME1 inversion, last and once → squash. Golden tests pin each step, since a model's
  * figures hold for exactly this.
  */
-import type { GreyImage } from './decode.ts';
+import { type GreyImage, UndecodableError } from './decode.ts';
 
 /** 8-bit display values, 0 is black. */
 export interface Grey8 {
@@ -38,6 +38,8 @@ export function toGrey8(image: GreyImage, window: PercentileWindow): Grey8 {
   const ascending = Array.from({ length: codes }, (_, i) => (lowest + i) & mask);
   if (slope < 0) ascending.reverse();
   const present = ascending.filter((code) => histogram[code]! > 0 && !isPadding(code));
+  // one value, or padding alone, shows nothing: whatever a model said of it would be a score of nonsense
+  if (present.length < 2) throw new UndecodableError('the image shows nothing');
   const total = present.reduce((sum, code) => sum + histogram[code]!, 0);
   const percentile = (p: number): number => {
     let seen = 0;

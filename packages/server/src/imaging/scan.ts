@@ -159,6 +159,7 @@ export function createScanner({ onPixels, ...limits }: ScanOptions = {}): Scanne
           dataset: w.dataset,
           pixelData: w.pixelData,
           totalBytes,
+          headerBytes: w.keptBytes,
         };
       }),
   };

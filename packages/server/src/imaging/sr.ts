@@ -185,7 +185,7 @@ function deviceObserver({ model, codeHash }: AnalysisResult): Dataset[] {
 
 /** TID 1501, with TID 4019 and TID 300. The finding is asserted only above the operating point and never of a phantom. */
 function measurementGroup(
-  { id, model, label }: AnalysisResult,
+  { id, model, demonstration }: AnalysisResult,
   finding: NonNullable<AnalysisResult['finding']>,
   source: Dataset,
 ): Dataset {
@@ -194,7 +194,7 @@ function measurementGroup(
     code('HAS CONCEPT MOD', own('score-for', 'Finding that the score is for'), what),
     image('INFERRED FROM', ['121112', 'DCM', 'Source of Measurement'], reference(source)),
   ];
-  const asserted = finding.aboveOperatingPoint && !label.startsWith('demonstration');
+  const asserted = finding.aboveOperatingPoint && !demonstration;
   return container(
     'CONTAINS',
     ['125007', 'DCM', 'Measurement Group'],

@@ -21,7 +21,7 @@ const BINARY: Record<string, [number, (view: DataView, at: number) => number | b
   FD: [8, (v, i) => v.getFloat64(i, true)],
 };
 
-export const isBinaryNumber = (vr: string): boolean => vr in BINARY;
+export const isBinaryNumber = (vr: string): boolean => Object.hasOwn(BINARY, vr);
 
 /** Specific Character Set of a data set; an item without its own inherits that of the data set around it. */
 export function charsetOf(ds: Dataset, inherited: readonly string[] = []): readonly string[] {
@@ -57,18 +57,34 @@ export function texts(ds: Dataset, keyword: Keyword): string[] {
 /** The first value; '' when there is none. */
 export const text = (ds: Dataset, keyword: Keyword): string => texts(ds, keyword)[0] ?? '';
 
+/** IS and DS (PS3.5 Table 6.2-1); JavaScript alone would take `0x10` and `Infinity` too. */
+const DECIMAL = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
+
 /** Numbers of any numeric VR, IS and DS included; what is not a number reads as NaN, so that positions hold. */
 export function numbers(ds: Dataset, keyword: Keyword): number[] {
   const element = ds.get(tagOf(keyword));
   if (!element) return [];
   if (isBinaryNumber(element.vr)) return binaryValues(element).map(Number);
-  return textValues(element, []).map((part) => (part === '' ? Number.NaN : Number(part)));
+  return textValues(element, []).map((part) => (DECIMAL.test(part) ? Number(part) : Number.NaN));
 }
 
 /** The first value when it is a finite number, else null. */
 export function number(ds: Dataset, keyword: Keyword): number | null {
   const value = numbers(ds, keyword)[0];
   return value !== undefined && Number.isFinite(value) ? value : null;
+}
+
+/** An attribute of VR US and one value, as those of the Image Pixel module; null when absent, NaN when it is anything else. */
+export function unsignedShort(ds: Dataset, keyword: Keyword): number | null {
+  const element = ds.get(tagOf(keyword));
+  if (!element) return null;
+  return element.vr === 'US' && element.value.length === 2 ? Number(binaryValues(element)[0]) : Number.NaN;
+}
+
+/** The only value; null when there are more: which of them holds is then not known. */
+export function onlyText(ds: Dataset, keyword: Keyword): string | null {
+  const values = texts(ds, keyword);
+  return values.length > 1 ? null : (values[0] ?? '');
 }
 
 export function items(ds: Dataset, keyword: Keyword): Dataset[] {
@@ -92,11 +108,12 @@ const DAYS_PER_UNIT: Record<string, number> = { D: 1, W: 7, M: DAYS_PER_YEAR / 1
  * whole years are cut by: an age that may be wrong is not known.
  */
 export function ageInYears(ds: Dataset): number | null {
-  const [, count, unit] = /^(\d{3})([DWMY])$/.exec(text(ds, 'PatientAge')) ?? [];
+  const [, count, unit] = /^(\d{3})([DWMY])$/.exec(onlyText(ds, 'PatientAge') ?? '') ?? [];
   const stated = count && unit ? (Number(count) * DAYS_PER_UNIT[unit]!) / DAYS_PER_YEAR : null;
   const born = dateMs(text(ds, 'PatientBirthDate'));
   const seen = dateMs(text(ds, 'StudyDate') || text(ds, 'AcquisitionDate') || text(ds, 'ContentDate'));
   const computed = born !== null && seen !== null ? (seen - born) / 86_400_000 / DAYS_PER_YEAR : null;
+  if (computed === null && text(ds, 'PatientBirthDate') !== '') return null; // it may contradict the stated age
   if (stated !== null && computed !== null && Math.abs(computed - stated) > 1.05) return null;
   const age = stated ?? computed;
   return age !== null && age >= 0 && age <= 130 ? age : null;

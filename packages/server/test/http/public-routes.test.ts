@@ -253,7 +253,12 @@ test('evidence is rationed: a burst, then a rate', async () => {
   for (let i = 0; i < 3; i++) limit.take();
   assert.throws(() => limit.take(), { code: 'OVERLOADED' });
 
-  const answers = await Promise.all(Array.from({ length: 200 }, () => ask('/attestation?nonce=none')));
+  const idle = await Promise.all(Array.from({ length: 100 }, () => ask('/attestation?nonce=none')));
+  assert.ok(
+    idle.every(({ status }) => status === 400),
+    'who asks for nothing takes no quote from others',
+  );
+  const answers = await Promise.all(Array.from({ length: 200 }, () => ask(`/attestation?nonce=${'0'.repeat(64)}`)));
   const refused = answers.find(({ status }) => status === 503);
   assert.equal(JSON.parse(refused!.text).code, 'OVERLOADED');
   assert.equal(refused!.headers['retry-after'], '5');

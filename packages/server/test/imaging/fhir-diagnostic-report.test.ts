@@ -96,8 +96,11 @@ test('a finding is concluded only above the operating point, and never of a phan
     JSON.stringify(json(resultFor(source, 'scored', about), source).conclusionCode).includes('233604007');
   assert.ok(concluded({}));
   assert.ok(!concluded({ finding: { ...finding!, aboveOperatingPoint: false } }));
-  assert.ok(!concluded({ label: 'demonstration, not a finding' }));
-  const demonstration = json(resultFor(source, 'scored', { label: 'demonstration, not a finding' }), source);
+  assert.ok(!concluded({ demonstration: true, label: 'demonstration, not a finding' }));
+  const demonstration = json(
+    resultFor(source, 'scored', { demonstration: true, label: 'demonstration, not a finding' }),
+    source,
+  );
   assert.match(JSON.stringify(demonstration.meta), /HTEST/);
   assert.match(String(demonstration.conclusion), /^demonstration, not a finding\./);
 });

@@ -228,7 +228,7 @@ test('what is bad is refused by its own name, whole and in pieces of 7 bytes', (
   const untested = Object.keys(DICOM_FAILURES).filter(
     (code) => !Object.values(REFUSED).some(([tested]) => tested === code),
   );
-  assert.deepEqual(untested, ['DICOM_TOO_LARGE', 'DICOM_HEADER_TOO_LARGE']);
+  assert.deepEqual(untested, ['DICOM_TOO_LARGE', 'DICOM_HEADER_TOO_LARGE', 'STUDY_MISMATCH', 'DUPLICATE_INSTANCE']);
 });
 
 test('limits: the instance, the header; a long value is left out, and so is a sequence that does not fit', () => {

@@ -20,6 +20,7 @@ export function resultFor(
     id: 'a1'.repeat(32),
     studyInstanceUid: text(source, 'StudyInstanceUID'),
     outcome,
+    demonstration: false,
     label: 'reference model, not for clinical use',
     model:
       outcome === 'no-model'

@@ -140,7 +140,7 @@ test('outcomes look different, and only a score is a number or a finding', () =>
   const asserted = (about: Partial<AnalysisResult>) => words(resultFor(source, 'scored', about)).includes('121071');
   assert.ok(asserted({}));
   assert.ok(!asserted({ finding: { ...finding, score: 0.1, aboveOperatingPoint: false } }));
-  assert.ok(!asserted({ label: 'demonstration, not a finding' }));
+  assert.ok(!asserted({ demonstration: true, label: 'demonstration, not a finding' }));
 });
 
 test('the same result gives the same bytes; another id, other UIDs; the same study, a new series', () => {

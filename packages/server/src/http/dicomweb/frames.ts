@@ -71,6 +71,9 @@ function nativeFrames({ dataset }: StoredInstance, { offset, length }: Range, fr
   return (frame) => [{ offset: offset + (frame - 1) * bytes, length: bytes }];
 }
 
+/** A whole-slide level of 100,000 tiles; more would fill memory for one frame. */
+const MAX_FRAGMENTS = 100_000;
+
 /** Item (FFFE,E000) and Sequence Delimitation Item (FFFE,E0DD), as the little endian bytes read as one number. */
 const [ITEM, SEQUENCE_END] = [0xe000fffe, 0xe0ddfffe];
 
@@ -83,7 +86,7 @@ async function encapsulatedFrames(window: Window, frames: number): Promise<Range
     const [tag, length] = [head.readUInt32LE(0), head.readUInt32LE(4)];
     if (tag === SEQUENCE_END) break;
     if (tag !== ITEM) throw broken();
-    items.push({ offset: at + 8, length });
+    if (items.push({ offset: at + 8, length }) > MAX_FRAGMENTS) throw broken();
     at += 8 + length;
   }
   const [table, ...fragments] = items;

@@ -2,6 +2,7 @@
  * QIDO-RS (PS3.18 section 10.6). Values are sealed in rows, so a search opens the rows inside the TEE, one after
  * another: its cost grows with the archive, not with the answer.
  */
+import { errorOf } from '../../errors.ts';
 import type { StoredInstance } from '../../imaging/archive.ts';
 import type { Dataset, Tag } from '../../imaging/dataset.ts';
 import type { JsonDataset, JsonValue } from '../../imaging/dicom-json.ts';
@@ -99,6 +100,9 @@ export interface SearchScope {
 }
 
 /** Answers a search. `base`: URL of the service. */
+/** The query is recorded once for each patient of the answer; a viewer's has some hundred characters. */
+const MAX_QUERY_CHARS = 2048;
+
 export async function search(
   deps: DicomwebDeps,
   request: Request,
@@ -108,6 +112,8 @@ export async function search(
   deps.gate.requireOpen();
   requireAccepted(request.headers.get('accept') ?? undefined, 'application/dicom+json', 'application/json');
   const { searchParams, search: raw } = new URL(request.url);
+  if (raw.length > MAX_QUERY_CHARS)
+    throw errorOf('REQUEST_INVALID', `A query has at most ${MAX_QUERY_CHARS} characters.`);
   const query = parseQuery(searchParams, scope.level);
   const matching = (await scan(deps, scope, query, base)).filter((found) => isMatch(found, query));
   const page = matching.slice(query.offset, query.offset + query.limit);

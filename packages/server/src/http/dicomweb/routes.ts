@@ -11,14 +11,25 @@ import { retrieve, retrieveFrames, retrieveMetadata, type Target } from './wado.
 const ROOT = '/dicom-web';
 const [STUDY, SERIES, INSTANCE] = ['/studies/:study', '/series/:series', '/instances/:instance'];
 
+/** A search opens every row: more at once, also for clients that are gone, would hold up everybody else. */
+const MAX_SEARCHES = 8;
+
 export function dicomwebRoutes(deps: DicomwebDeps): Hono<DoorEnv> {
   const app = new Hono<DoorEnv>();
   const store = createStore(deps);
   const base = (c: Context) => new URL(c.req.url).origin + ROOT;
 
   const resources: Record<string, (c: Context<DoorEnv>) => Promise<Response>> = {};
-  const searchOf = (level: Level) => (c: Context<DoorEnv>) =>
-    search(deps, c.req.raw, { level, ...optionalUids(c) }, base(c));
+  let searching = 0;
+  const searchOf = (level: Level) => async (c: Context<DoorEnv>) => {
+    if (searching >= MAX_SEARCHES) throw errorOf('OVERLOADED', 'Too many searches are under way.');
+    searching++;
+    try {
+      return await search(deps, c.req.raw, { level, ...optionalUids(c) }, base(c));
+    } finally {
+      searching--;
+    }
+  };
   for (const [path, level] of [
     ['/studies', 'study'],
     ['/series', 'series'],

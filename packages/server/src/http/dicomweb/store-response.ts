@@ -8,12 +8,10 @@ export interface Failure {
   code: string;
 }
 
-/** What the door itself finds; the failures of the scanner are in imaging/dicom-failures.ts. */
+/** What the door itself finds; the scanner finds the rest of imaging/dicom-failures.ts. */
 export const FAILURES = {
-  /** A9xx (PS3.18 Table I.2-2): the Study Instance UID is not the one of the request's path. */
-  studyMismatch: { reason: 0xa910, code: 'STUDY_MISMATCH' },
-  /** PS3.7 Annex C, Duplicate SOP Instance: stored already, with other bytes; the first is kept. */
-  duplicate: { reason: 0x0111, code: 'DUPLICATE_INSTANCE' },
+  studyMismatch: { reason: DICOM_FAILURES.STUDY_MISMATCH.reason, code: 'STUDY_MISMATCH' },
+  duplicate: { reason: DICOM_FAILURES.DUPLICATE_INSTANCE.reason, code: 'DUPLICATE_INSTANCE' },
   /** Cxxx: a part with another media type. */
   mediaType: { reason: DICOM_FAILURES.DICOM_NOT.reason, code: 'DICOM_NOT' },
 } as const satisfies Record<string, Failure>;

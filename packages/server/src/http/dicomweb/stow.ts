@@ -105,9 +105,8 @@ async function receiveAll(
         count('refused');
         continue;
       }
-      const { pixelData, totalBytes } = received.instance.header;
       group.push(received);
-      groupHeaderBytes += pixelData?.offset ?? totalBytes;
+      groupHeaderBytes += received.instance.header.headerBytes;
       if (group.length === MAX_GROUP || groupHeaderBytes >= MAX_GROUP_HEADER_BYTES) await commitGroup();
     }
     if (group.length > 0) await commitGroup();
