@@ -1,7 +1,7 @@
 /**
  * `npm run release -- --dry-run`: what a release is made of, without publishing it. Checks that the tree is clean, that
  * every package has the version, that the changelog has its section; emits @abaton/verify and @abaton/client as
- * JavaScript with types (Node does not strip types inside node_modules), packs them, and writes the SBOM.
+ * JavaScript with types (Node does not strip types inside node_modules), packs them for a look, and counts the SBOM.
  */
 import { execFileSync } from 'node:child_process';
 import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

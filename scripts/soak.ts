@@ -1,4 +1,4 @@
-/** `npm run soak`: the long counts that closing notes quote, one after another. Takes about an hour on two cores. */
+/** `npm run soak`: the long counts, one after another. Takes about an hour on two cores. */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 

@@ -1,5 +1,5 @@
 /**
- * I2: nothing identifying leaves the process in clear. 40 identifiers are planted in a study, sent through the whole path
+ * I2: nothing identifying leaves the process in clear. 42 identifiers are planted in a study, sent through the whole path
  * (store, analysis, SR, FHIR, search, refusals), and searched for everywhere outside, in every spelling. A deliberate
  * leak shows that the search would have found one.
  */

@@ -1,4 +1,4 @@
-/** A synthetic study that carries 40 identifiers where identifiers hide: the canaries of the I2 test. */
+/** A synthetic study that carries 42 identifiers where identifiers hide: the canaries of the I2 test. */
 import { randomBytes, randomInt } from 'node:crypto';
 import type { Dataset, Element } from '../../packages/server/src/imaging/dataset.ts';
 import { drawPhantom } from '../../packages/server/src/imaging/phantom.ts';

@@ -1,4 +1,4 @@
-/** `abaton verify URL`: what the source document's step 3 prints, and the checks behind it. */
+/** `abaton verify URL`: what may be sent, and the checks behind it. */
 import { verifyAttestation } from '@abaton/client';
 import { summarizeVerdict, type Verdict } from '@abaton/verify';
 import { printable } from './printable.ts';

@@ -35,7 +35,7 @@ const NONCE_BYTES = 32; // what the server's /attestation takes
 const EVIDENCE_TIMEOUT_MS = 30_000; // a quote takes up to a second, collateral from a slow PCCS ten more
 const MAX_EVIDENCE_BYTES = 4 * 2 ** 20; // quote 5 kB, collateral 60 kB, event log 60 kB; GPU evidence will add about 1 MB
 
-/** Throws NOT_VERIFIED with this verdict as its `cause` when the evidence does not hold. */
+/** Throws NOT_VERIFIED with this verdict in `verdict` when the evidence does not hold. */
 export class NotVerifiedError extends RejectedError<ClientCode> {
   readonly verdict: Verdict;
 
@@ -81,7 +81,7 @@ async function fetchVerdict(
   return { verdict, evidence };
 }
 
-/** The library call of DESIGN.md: says what may be sent, and sends nothing but the question. Throws only when it cannot ask. */
+/** Says what may be sent, and sends nothing but the question. Throws only when it cannot ask. */
 export async function verifyAttestation(options: VerifyOptions): Promise<Verdict> {
   const channel = await openChannel(options.url);
   try {

@@ -42,6 +42,7 @@ async function listen(t: TestContext, relay: Server): Promise<string> {
   const sockets: Socket[] = [];
   relay.on('connection', (socket: Socket) => sockets.push(socket)).listen(0, '127.0.0.1');
   t.after(() => {
+    relay.close();
     for (const socket of sockets) socket.destroy();
   });
   await once(relay, 'listening');

@@ -8,7 +8,7 @@ const parse = (text: string) => parseManifest(new TextEncoder().encode(text));
 const minimal =
   'app_name: hospital-radiology-ai\ndeployment: local\ntee:\n  type: intel-tdx\nmodels:\n  - chest-xray-ai\n';
 
-/** The manifest of the source document (../shared/source), word for word. */
+/** A published production manifest, word for word. */
 const sourceDocument = `# Production deployment
 app_name: hospital-radiology-ai
 deployment: phala-cloud
@@ -29,7 +29,7 @@ compliance:
   attestation_public: true
 `;
 
-test('the manifest of the source document is read; its flags are requests', () => {
+test('a production manifest is read; its flags are requests', () => {
   const manifest = parse(sourceDocument);
   assert.deepEqual(manifest.content.models, [
     'chest-xray-ai',

@@ -1,5 +1,5 @@
 /**
- * The order in which the door opens (DESIGN.md, "Binding"): a first quote shows that the platform answers; the boot is
+ * The order in which the door opens (docs/decisions/0006-binding.md): a first quote shows that the platform answers; the boot is
  * written to the log; a second quote binds a checkpoint that contains the boot; only then does the gate look at proofs.
  */
 import { recordBoot } from '../audit/boot-entry.ts';

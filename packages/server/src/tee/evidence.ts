@@ -1,4 +1,4 @@
-/** Makes evidence for a nonce: one quote over everything that a verifier binds (DESIGN.md, "Binding"). */
+/** Makes evidence for a nonce: one quote over everything that a verifier binds (docs/decisions/0006-binding.md). */
 import { computeReportData, type Evidence, type ReportDataPreimage } from '@abaton/verify';
 import type { AuditLog } from '../audit/log.ts';
 import { errorOf } from '../errors.ts';

@@ -99,7 +99,7 @@ test('studies: newest first, with every attribute of Table 10.6.3-3', async () =
   });
 });
 
-// reference/web.md section 5: what OHIF 3.13.2 was seen to ask, with its keywords and hexadecimal tags mixed.
+// What OHIF 3.13.2 was seen to ask, with its keywords and hexadecimal tags mixed.
 test('every search that OHIF sends', async () => {
   const list = 'limit=101&offset=0&fuzzymatching=false&includefield=00081030,00080060,00080090,00100030';
   assert.deepEqual(await studies(list), ['1.2.2', '1.2.1', '1.2.3']);

@@ -10,7 +10,7 @@ export interface MediaType {
 
 /**
  * Reads one media type; null if there is none. More lenient than the grammar in one place: clients send
- * `type=application/dicom` without the quotes that the slash asks for (web.md section 5, and PS3.18 allows it in 8.7.3).
+ * `type=application/dicom` without the quotes that the slash asks for (as OHIF 3.13 does, and PS3.18 allows it in 8.7.3).
  */
 export function parseMediaType(text: string | undefined): MediaType | null {
   const [type, ...rest] = splitOutsideQuotes(text ?? '', ';');
