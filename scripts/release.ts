@@ -11,6 +11,10 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dryRun = process.argv.includes('--dry-run');
+if (process.argv.slice(2).some((arg) => arg !== '--dry-run')) {
+  console.error('Usage: npm run release -- [--dry-run]');
+  process.exit(1);
+}
 const readJson = (path: string) => JSON.parse(readFileSync(join(root, path), 'utf8'));
 const run = (file: string, args: string[], cwd = root) =>
   execFileSync(file, args, { cwd, encoding: 'utf8', maxBuffer: 64 * 2 ** 20 });

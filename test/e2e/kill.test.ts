@@ -15,6 +15,9 @@ import { root, type Stack, startStack } from './stack.ts';
 const RANDOM_KILLS = Number(process.env.SOAK_KILLS ?? 4);
 const SEED = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
+/** A study that dies with the process too often is given up (ABATON_JOB_ATTEMPTS): here the process dies more often than that. */
+const PATIENT = { ABATON_JOB_ATTEMPTS: '1000' };
+
 /** mulberry32: a seeded generator, so that a failure can be run again. */
 function random(seed: number): () => number {
   let a = seed;
@@ -44,7 +47,7 @@ function startLoad(stack: Stack): { acknowledged: string[]; stop(): Promise<void
 
 /** Every acknowledged study is there, analysed, with exactly one result that its log entry proves. */
 async function verifyNothingLost(stack: Stack, acknowledged: string[]): Promise<void> {
-  const server = await stack.startServer();
+  const server = await stack.startServer(PATIENT);
   const connection = await connectVerified(stack.trust());
   for (const study of acknowledged) {
     const { state, results } = await awaitAnalysis(connection, study);
@@ -72,7 +75,7 @@ test(`kill -9 at ${RANDOM_KILLS} random moments under load (SEED=${SEED})`, { ti
   const load = startLoad(stack);
   try {
     for (let kill = 0; kill < RANDOM_KILLS; kill++) {
-      const server = await stack.startServer();
+      const server = await stack.startServer(PATIENT);
       await new Promise((resolve) => setTimeout(resolve, 100 + next() * 1500));
       server.kill('SIGKILL');
       await server.exited;
@@ -104,7 +107,7 @@ const ELSEWHERE: readonly DurableStep[] = [
 
 /** Starts the server with that kill point, and returns when the kill has come: before it was ready, or under load. */
 async function startUntilKilled(stack: Stack, killAt: string): Promise<void> {
-  const server = await stack.startServer({ ABATON_KILL_AT: killAt }).catch((error) => {
+  const server = await stack.startServer({ ...PATIENT, ABATON_KILL_AT: killAt }).catch((error) => {
     assert.match(String(error), /SIGKILL/);
     return null;
   });
@@ -120,7 +123,7 @@ test('kill -9 at each named durable step', { timeout: 3_600_000 }, async (t) => 
       const load = startLoad(stack);
       try {
         await startUntilKilled(stack, step);
-        const server = await stack.startServer();
+        const server = await stack.startServer(PATIENT);
         while (load.acknowledged.length === 0) await new Promise((resolve) => setTimeout(resolve, 50));
         await load.stop();
         await server.stop();
@@ -132,7 +135,7 @@ test('kill -9 at each named durable step', { timeout: 3_600_000 }, async (t) => 
     });
 
   const stack = await startStack();
-  await (await stack.startServer()).stop(); // the first start is over
+  await (await stack.startServer(PATIENT)).stop(); // the first start is over
   const load = startLoad(stack);
   try {
     // the fifth pass: the log's steps are passed by the start itself, and only then under load

@@ -13,7 +13,10 @@ export interface TrustFlags {
 export const addTrustOptions = (command: Command): Command =>
   command
     .option('--code-hash <sha256:HEX>', 'the code that you expect: SHA-256 of its app-compose')
-    .option('--policy <FILE>', 'what else you demand: OS measurements, manifest, TCB status (JSON)')
+    .option(
+      '--policy <FILE>',
+      'what you demand: OS measurements (nothing is safe without them), manifest, TCB status (JSON)',
+    )
     .option('--accept-simulated <ROOT_SHA256>', 'accept this software TEE, for synthetic data only');
 
 /** Builds the demand from the flags. Throws USAGE when nothing says which code is expected. */

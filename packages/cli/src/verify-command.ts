@@ -1,6 +1,6 @@
 /** `abaton verify URL`: what may be sent, and the checks behind it. */
 import { verifyAttestation } from '@abaton/client';
-import { summarizeVerdict, type Verdict } from '@abaton/verify';
+import { summarizeVerdict, VERIFICATION_CODES, type Verdict } from '@abaton/verify';
 import { printable } from './printable.ts';
 import { readTrust, type TrustFlags } from './trust-options.ts';
 
@@ -12,6 +12,14 @@ export async function runVerify(url: string, flags: TrustFlags & { json?: boolea
 }
 
 const MARK = { pass: '✓', fail: '✗', 'not-run': '·' } as const;
+
+/** Each failure with its meaning; and what was not asked, when that alone stands in the way. */
+function whyNot({ valid, checks }: Verdict): string[] {
+  if (valid) return [];
+  const failed = checks.flatMap(({ code }) => (code ? [`${code}: ${VERIFICATION_CODES[code]}`] : []));
+  const unlisted = checks.some(({ id, seen }) => id === 'os-measurement' && seen === 'none is listed');
+  return failed.length > 0 || !unlisted ? failed : ['No OS measurement is listed: give --policy FILE.'];
+}
 
 /** The verdict for people. */
 export function renderVerdict(verdict: Verdict): string {
@@ -25,6 +33,7 @@ export function renderVerdict(verdict: Verdict): string {
     `  Trust root: ${verdict.trust}${verdict.trustRootSha256 ? ` (${verdict.trustRootSha256.slice(0, 16)}…)` : ''}`,
     `  Code: ${verdict.codeHash ?? 'not established'}`,
     `  ${headline}`,
+    ...whyNot(verdict).map((reason) => `    ${reason}`),
     '',
   ];
   for (const check of verdict.checks) {

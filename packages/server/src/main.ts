@@ -4,7 +4,7 @@
  * more. SIGTERM or SIGINT ends it: no new work, running work to its end, then the log and the stores.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AbatonError, canonicalize } from '@abaton/verify';
 import { createAuditTrail } from './audit/audit-trail.ts';
@@ -53,6 +53,7 @@ process.umask(0o077); // state is for this user alone
 
 async function start(config: Config): Promise<{ ready: Record<string, unknown>; stop(): Promise<void> }> {
   setKillPoint(config.killAt);
+  prepareDataDir(config.dataDir);
   const manifest = parseManifest(readManifest(config.manifestFile), config.manifestFile);
   const registry = await loadRegistry(config.modelsDir, manifest.content.models);
   const isolation = await detectIsolation();
@@ -207,6 +208,15 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   };
 }
 
+function prepareDataDir(dataDir: string): void {
+  try {
+    mkdirSync(dataDir, { recursive: true });
+    accessSync(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (cause) {
+    throw errorOf('SETTING_INVALID', 'ABATON_DATA_DIR must name a directory that can be made and written.', { cause });
+  }
+}
+
 function readManifest(file: string): Uint8Array {
   try {
     return readFileSync(file);
@@ -224,12 +234,14 @@ function exitCodeOf(error: unknown): number {
 try {
   const { ready, stop } = await start(loadConfig());
   let stopping = false;
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.on(signal, () => {
-      if (stopping) return;
-      stopping = true;
-      void stop().then(() => process.exit(0));
-    });
+  const end = () => {
+    if (stopping) return;
+    stopping = true;
+    void stop().then(() => process.exit(0));
+  };
+  // `npm start` holds our stdin: when it is gone, so are we
+  if (process.argv.includes('--end-with-stdin')) process.stdin.resume().on('end', end);
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, end);
   process.stdout.write(`${JSON.stringify(ready)}\n`);
 } catch (error) {
   // Our own messages hold ids and sizes only; of anything else only the place is written.

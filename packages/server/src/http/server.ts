@@ -107,7 +107,13 @@ export async function openDoor({ key, host, port, handler, limits }: DoorOptions
   server.on('checkContinue', serve(true));
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause) =>
-      reject(errorOf('SETTING_INVALID', `ABATON_HOST and ABATON_PORT: ${host}:${port} cannot be bound.`, { cause })),
+      reject(
+        errorOf(
+          'SETTING_INVALID',
+          `ABATON_HOST and ABATON_PORT: ${host}:${port} cannot be bound: it is in use, or not allowed. Port 0 takes a free one.`,
+          { cause },
+        ),
+      ),
     );
     server.listen(port, host, resolve);
   });
