@@ -71,7 +71,7 @@ function parseAnswer(answer: unknown): { state: string; results: ResultAndProof[
 }
 
 function verifyResult(
-  { evidence, verdict }: VerifiedConnection,
+  { evidence }: VerifiedConnection,
   studyInstanceUid: string,
   { result, proof }: ResultAndProof,
 ): ProvenResult {
@@ -82,7 +82,7 @@ function verifyResult(
   const expected = {
     resultDigest: digestResult(result),
     modelDigest: result.model?.digest ?? null,
-    codeHash: verdict.codeHash,
+    codeHash: result.codeHash, // the code that ran then: an approved upgrade makes no earlier result false
     evidenceId: result.evidenceId,
   };
   for (const [name, value] of Object.entries(expected)) if (facts[name] !== value) throw invalid(name);

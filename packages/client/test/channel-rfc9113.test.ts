@@ -94,14 +94,16 @@ test('no TLS 1.3, no h2, no TLS, nobody there: CONNECTION_FAILED', async (t) => 
     'hangs up': createServer((socket) => socket.destroy()),
   };
   for (const [what, server] of Object.entries(servers))
-    await t.test(what, async () => {
+    await t.test(what, async (t) => {
+      t.after(() => server.close());
       server.listen(0, '127.0.0.1');
       await once(server, 'listening');
       const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const open = () => openChannel(url).then((channel) => channel.close());
       const failed = { name: 'UnavailableError', code: 'CONNECTION_FAILED' };
-      await assert.rejects(openChannel(url), failed);
+      await assert.rejects(open(), failed);
       await new Promise((resolve) => server.close(resolve));
-      await assert.rejects(openChannel(url), failed, 'and nobody there');
+      await assert.rejects(open(), failed, 'and nobody there');
     });
 });
 
