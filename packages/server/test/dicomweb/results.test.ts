@@ -36,9 +36,13 @@ beforeEach(() => {
   house.events.length = 0;
 });
 
-async function store(study: string): Promise<void> {
-  const more: Elements = { '00100020': ['LO', 'P-77'], '00100010': ['PN', 'Doe^Jane'], '00080020': ['DA', '20240105'] };
-  const file = imageFile({ study, series: `${study}.1`, instance: `${study}.1.1`, more });
+async function store(study: string, patientId = 'P-77', instance = '1'): Promise<void> {
+  const more: Elements = {
+    '00100020': ['LO', patientId],
+    '00100010': ['PN', 'Doe^Jane'],
+    '00080020': ['DA', '20240105'],
+  };
+  const file = imageFile({ study, series: `${study}.1`, instance: `${study}.1.${instance}`, more });
   const answer = await ask(house.port, { method: 'POST', path: '/dicom-web/studies', ...multipart([file]) });
   assert.equal(answer.status, 200);
 }
@@ -203,4 +207,14 @@ test('the CapabilityStatement says what is served', async () => {
     json.rest[0].resource.map(({ type }: { type: string }) => type),
     ['DiagnosticReport'],
   );
+});
+
+test('a study that holds two patients is out of scope, whichever image a model would take', async () => {
+  const study = '1.2.3.77';
+  await store(study, 'P-1', '1');
+  await store(study, 'P-2', '2');
+  await analyze('run');
+  const { json } = await get(`/api/v1/studies/${study}/analysis`);
+  const { outcome, finding, reasons } = json.results[0].result;
+  assert.deepEqual([outcome, finding, reasons], ['out-of-scope', null, ['the study holds more than one patient']]);
 });

@@ -1,0 +1,28 @@
+/** Half a data directory is refused, and left as it is: a new database would orphan every blob beside it. */
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openState, verifyLogPresent } from '../src/open-state.ts';
+import { newInstance } from './archive-fixture.ts';
+
+test('a database without its log, and a log without its database, are refused', async (t) => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'abaton-state-'));
+  t.after(() => rmSync(dataDir, { recursive: true }));
+  const open = () =>
+    openState({ dataDir, teeKey: new Uint8Array(32).fill(7), keyholderShare: null, tenant: 'default', studyIdleMs: 0 });
+
+  const state = await open();
+  await verifyLogPresent(state.db, dataDir); // a crash between the first database and the first log lost nothing
+  await state.archive.addInstances([await newInstance(state)]);
+  await assert.rejects(verifyLogPresent(state.db, dataDir), { code: 'STATE_INCOMPLETE' });
+  mkdirSync(join(dataDir, 'audit'));
+  writeFileSync(join(dataDir, 'audit', 'checkpoint'), 'a log');
+  await verifyLogPresent(state.db, dataDir);
+  await state.close();
+
+  for (const file of ['abaton.db', 'abaton.db-wal', 'abaton.db-shm']) rmSync(join(dataDir, file), { force: true });
+  await assert.rejects(open(), { code: 'STATE_INCOMPLETE' });
+  assert.ok(!existsSync(join(dataDir, 'abaton.db')), 'no new database was made');
+});
