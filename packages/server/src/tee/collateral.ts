@@ -1,6 +1,6 @@
 /**
  * The collateral that travels with our evidence (passport model, RFC 9334 section 5.1), one set per platform family,
- * kept for six hours and never past its own next update. When the PCCS does not answer, the last set is handed on: a
+ * kept for `maxAgeMs` (the server: one attestation interval) and never past its own next update. When the PCCS does not answer, the last set is handed on: a
  * verifier, ours included, refuses it once it has expired.
  */
 import { fetchCollateral, type PlatformId } from '@abaton/client';
