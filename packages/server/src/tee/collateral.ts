@@ -1,7 +1,7 @@
 /**
  * The collateral that travels with our evidence (passport model, RFC 9334 section 5.1), one set per platform family,
- * kept for `maxAgeMs` (the server: one attestation interval) and never past its own next update. When the PCCS does not answer, the last set is handed on: a
- * verifier, ours included, refuses it once it has expired.
+ * kept for `maxAgeMs` (the server: one attestation interval) and never past its own next update. When the PCCS does not
+ * answer, the last set is handed on: a verifier, ours included, refuses it once it has expired.
  */
 import { fetchCollateral, type PlatformId } from '@abaton/client';
 import { readQuotePlatform, type TdxCollateral } from '@abaton/verify';
