@@ -2,8 +2,9 @@
  * Three classes, named by what the caller must do. `code` is one of a closed list that `docs/reference/errors.md`
  * explains; `message` says what happened and what to do, in ids and sizes, never in patient data.
  */
-import { MalformedError } from './bytes.ts';
+
 import type { VerificationCode } from './codes.ts';
+import { MalformedError } from './formats/bytes.ts';
 
 export class AbatonError<Code extends string = string> extends Error {
   readonly code: Code;

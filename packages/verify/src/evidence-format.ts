@@ -1,7 +1,7 @@
 /** Reads the evidence document. Strict: no member missing, none unknown, every size bounded. */
 import { reading } from './errors.ts';
 import type { Evidence, ReportDataPreimage, TdxCollateral, TdxEvent } from './evidence.ts';
-import { boolean, hex, integer, list, nullable, object, oneOf, optional, type Parse, text } from './schema.ts';
+import { boolean, hex, integer, list, nullable, object, oneOf, optional, type Parse, text } from './formats/schema.ts';
 
 // Limits, several times what real evidence has (in brackets): they bound the work that hostile evidence can cause.
 const QUOTE_BYTES = 16 * 1024; // [5 kB]

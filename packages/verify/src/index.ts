@@ -1,16 +1,16 @@
 export { CALLER_CODES, VERIFICATION_CODES, type VerificationCode } from './codes.ts';
-export { CollateralCache } from './collateral-cache.ts';
+export { checkRaTlsCertificate, type RaTlsCertificate } from './dstack/ra-tls.ts';
 export { AbatonError, ConfigurationError, RejectedError, UnavailableError, VerificationError } from './errors.ts';
 export type { Evidence, ReportDataPreimage, TdxCollateral, TdxEvent } from './evidence.ts';
 export { parseEventLog, parseEvidence } from './evidence-format.ts';
-export { canonicalize } from './jcs.ts';
-export { readQuotePlatform } from './pck-extension.ts';
+export { canonicalize } from './formats/jcs.ts';
 export type { OsMeasurement, Policy } from './policy.ts';
 export { parsePolicy } from './policy-format.ts';
-export { checkRaTlsCertificate, type RaTlsCertificate } from './ra-tls.ts';
 export { computeRaTlsReportData, computeReportData } from './report-data.ts';
 export { INTEL_SGX_ROOT_CA_SHA256 } from './roots.ts';
-export { parseTdxQuote, type TdReport, type TdxQuote } from './tdx-quote.ts';
+export { CollateralCache } from './tdx/collateral-cache.ts';
+export { readQuotePlatform } from './tdx/pck-extension.ts';
+export { parseTdxQuote, type TdReport, type TdxQuote } from './tdx/tdx-quote.ts';
 export { type Checkpoint, formatCheckpoint, parseCheckpoint, verifyCheckpoint } from './tlog/checkpoint.ts';
 export { LOG_CODES, type LogCode } from './tlog/codes.ts';
 export {

@@ -1,9 +1,10 @@
 /** Reads a policy file. */
-import { MalformedError } from './bytes.ts';
+
 import { ConfigurationError } from './errors.ts';
+import { MalformedError } from './formats/bytes.ts';
+import { boolean, hexOfAnyCase, integer, list, nullable, object, oneOf, optional, text } from './formats/schema.ts';
 import type { OsMeasurement, Policy } from './policy.ts';
-import { boolean, hexOfAnyCase, integer, list, nullable, object, oneOf, optional, text } from './schema.ts';
-import { TCB_STATUSES, type TcbStatus } from './tcb.ts';
+import { TCB_STATUSES, type TcbStatus } from './tdx/tcb.ts';
 
 const ENTRIES = 1000; // a list that a person keeps
 const digests = optional(nullable(list(hexOfAnyCase(32), ENTRIES)), null);

@@ -1,9 +1,9 @@
 /** The 64 bytes that a quote signs for us: what this evidence was made for. */
 import { sha512 } from '@noble/hashes/sha2.js';
-import { bytesToHex, concatBytes, equalBytes, utf8ToBytes } from './bytes.ts';
 import { refuse } from './errors.ts';
 import type { ReportDataPreimage } from './evidence.ts';
-import { canonicalize } from './jcs.ts';
+import { bytesToHex, concatBytes, equalBytes, utf8ToBytes } from './formats/bytes.ts';
+import { canonicalize } from './formats/jcs.ts';
 
 /** Separates our quotes from those of other programs in the same trust domain, and this format from later ones. */
 const DOMAIN = 'abaton-attest-v1:';

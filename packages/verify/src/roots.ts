@@ -1,7 +1,7 @@
 /** Which root stands behind a quote. The trust label follows from this alone (I5). */
 import { sha256 } from '@noble/hashes/sha2.js';
-import { bytesToHex } from './bytes.ts';
 import { refuse } from './errors.ts';
+import { bytesToHex } from './formats/bytes.ts';
 import type { TrustLabel } from './verdict.ts';
 
 /**

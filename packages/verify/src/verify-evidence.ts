@@ -2,22 +2,23 @@
  * The specification of what this package believes, one named step per line. A step runs when what it needs has been
  * established by the steps before it; so a revoked certificate, an old platform and the wrong code are told apart.
  */
-import { hexToBytes } from './bytes.ts';
+
 import { askedFor, Checklist } from './checklist.ts';
-import { verifyLists, verifyPckChain, verifyTcb } from './collateral.ts';
-import { CollateralCache } from './collateral-cache.ts';
+import { verifyEventLog } from './dstack/event-log.ts';
+import { attestedCodeHash, verifyListed, verifyOsMeasurement, verifyTdAttributes } from './dstack/measurements.ts';
 import { refuse } from './errors.ts';
-import { verifyEventLog } from './event-log.ts';
 import type { TdxCollateral } from './evidence.ts';
 import { parseEvidence } from './evidence-format.ts';
-import { attestedCodeHash, verifyListed, verifyOsMeasurement, verifyTdAttributes } from './measurements.ts';
-import { verifyQeIdentity, verifyTdxModule } from './platform.ts';
+import { hexToBytes } from './formats/bytes.ts';
 import type { Policy } from './policy.ts';
-import { verifyQuoteSignature } from './quote-signature.ts';
 import { verifyReportData } from './report-data.ts';
 import { fingerprint, trustLabelOf, verifyRoot } from './roots.ts';
-import { combineLevels, platformLevel, type TcbLevel, verifyTcbLevel } from './tcb.ts';
-import { parseTdxQuote } from './tdx-quote.ts';
+import { verifyLists, verifyPckChain, verifyTcb } from './tdx/collateral.ts';
+import { CollateralCache } from './tdx/collateral-cache.ts';
+import { verifyQeIdentity, verifyTdxModule } from './tdx/platform.ts';
+import { verifyQuoteSignature } from './tdx/quote-signature.ts';
+import { combineLevels, platformLevel, type TcbLevel, verifyTcbLevel } from './tdx/tcb.ts';
+import { parseTdxQuote } from './tdx/tdx-quote.ts';
 import { conclude, type Verdict } from './verdict.ts';
 
 export interface VerifyEvidenceInput {

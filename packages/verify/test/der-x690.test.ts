@@ -2,8 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { MalformedError } from '../src/bytes.ts';
-import { parseCrl } from '../src/crl.ts';
+import { MalformedError } from '../src/formats/bytes.ts';
 import {
   bitStringBytes,
   DerFields,
@@ -15,9 +14,10 @@ import {
   serialOf,
   TAG,
   timeOf,
-} from '../src/der.ts';
-import { parseEcdsaSignature } from '../src/ecdsa.ts';
-import { parseCertificate } from '../src/x509.ts';
+} from '../src/formats/der.ts';
+import { parseCrl } from '../src/pki/crl.ts';
+import { parseSignature } from '../src/pki/signature.ts';
+import { parseCertificate } from '../src/pki/x509.ts';
 import { runs } from './support/property.ts';
 
 const bytes = (hex: string) => new Uint8Array(Buffer.from(hex.replaceAll(' ', ''), 'hex'));
@@ -103,7 +103,7 @@ test('times are those of RFC 5280 and exist', () => {
 });
 
 test('ECDSA signatures become r‖s', () => {
-  const raw = parseEcdsaSignature(bytes(`30 25 02 01 05 02 20 ${'7f'.repeat(32)}`));
+  const raw = parseSignature('P-256', bytes(`30 25 02 01 05 02 20 ${'7f'.repeat(32)}`));
   assert.equal(Buffer.from(raw).toString('hex'), `${'05'.padStart(64, '0')}${'7f'.repeat(32)}`);
   for (const hex of [
     '30 03 02 01 05',
@@ -112,7 +112,7 @@ test('ECDSA signatures become r‖s', () => {
     '30 06 02 01 05 02 01 05 00',
     '30 06 02 01 ff 02 01 05',
   ])
-    refused(() => parseEcdsaSignature(bytes(hex)), hex);
+    refused(() => parseSignature('P-256', bytes(hex)), hex);
 });
 
 test('deep nesting costs neither stack nor time', () => {
@@ -124,7 +124,8 @@ test('deep nesting costs neither stack nor time', () => {
 });
 
 test('random bytes are malformed or read, never more', () => {
-  const readers = [parseCertificate, parseCrl, parseEcdsaSignature, (input: Uint8Array) => parseDerList(input, 0x30)];
+  const parseEcdsa = (input: Uint8Array) => parseSignature('P-384', input);
+  const readers = [parseCertificate, parseCrl, parseEcdsa, (input: Uint8Array) => parseDerList(input, 0x30)];
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 300 }), (input) => {
       for (const read of readers)

@@ -1,10 +1,10 @@
 /** dstack event logs of four real guests replay to the registers of their quotes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { verifyEventLog } from '../src/event-log.ts';
+import { verifyEventLog } from '../src/dstack/event-log.ts';
+import { attestedCodeHash } from '../src/dstack/measurements.ts';
+import { parseVersionedAttestation } from '../src/dstack/ra-tls.ts';
 import { parseEventLog, parseTdxQuote, type TdReport, type TdxEvent, VerificationError } from '../src/index.ts';
-import { attestedCodeHash } from '../src/measurements.ts';
-import { parseVersionedAttestation } from '../src/ra-tls.ts';
 import * as data from './support/shared-data.ts';
 import { replay, runtimeEvent } from './support/simulated-platform.ts';
 

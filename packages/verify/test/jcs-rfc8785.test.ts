@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { MalformedError } from '../src/bytes.ts';
+import { MalformedError } from '../src/formats/bytes.ts';
 import { canonicalize, computeReportData } from '../src/index.ts';
 import { good } from './support/judge.ts';
 import { runs } from './support/property.ts';

@@ -3,15 +3,15 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { MalformedError } from '../src/bytes.ts';
+import { parseVersionedAttestation } from '../src/dstack/ra-tls.ts';
+import { MalformedError } from '../src/formats/bytes.ts';
+import { ScaleReader } from '../src/formats/scale.ts';
 import {
   checkRaTlsCertificate,
   computeRaTlsReportData,
   type VerificationCode,
   VerificationError,
 } from '../src/index.ts';
-import { parseVersionedAttestation } from '../src/ra-tls.ts';
-import { ScaleReader } from '../src/scale.ts';
 import { octets } from './support/der-writer.ts';
 import { good } from './support/judge.ts';
 import { runs } from './support/property.ts';

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { parseVersionedAttestation } from '../src/dstack/ra-tls.ts';
 import {
   type Check,
   parsePolicy,
@@ -14,7 +15,6 @@ import {
   type VerificationCode,
   verifyEvidence,
 } from '../src/index.ts';
-import { parseVersionedAttestation } from '../src/ra-tls.ts';
 import { failures, statusOf } from './support/judge.ts';
 import * as data from './support/shared-data.ts';
 

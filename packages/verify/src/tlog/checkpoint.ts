@@ -1,5 +1,5 @@
 /** C2SP checkpoints (c2sp.org/tlog-checkpoint): the signed head of a log. */
-import { encodeBase64 } from '../bytes.ts';
+import { encodeBase64 } from '../formats/bytes.ts';
 import { readBase64, refuse } from './codes.ts';
 import { HASH_BYTES } from './merkle.ts';
 import { parseVkey, type Vkey, verifyNote } from './note.ts';

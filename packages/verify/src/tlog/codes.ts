@@ -1,5 +1,5 @@
-import { decodeBase64 } from '../bytes.ts';
 import { RejectedError } from '../errors.ts';
+import { decodeBase64 } from '../formats/bytes.ts';
 
 /** Why a log, a checkpoint or a proof was refused. `docs/reference/errors.md` is generated from this table. */
 export const LOG_CODES = {

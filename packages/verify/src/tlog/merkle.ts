@@ -4,7 +4,7 @@
  * Sizes and indexes are safe integers: 2^53 entries are 285,000 years at 1,000 a second.
  */
 import { sha256 } from '@noble/hashes/sha2.js';
-import { concatBytes, equalBytes } from '../bytes.ts';
+import { concatBytes, equalBytes } from '../formats/bytes.ts';
 import { refuse } from './codes.ts';
 
 export const HASH_BYTES = 32;

@@ -1,7 +1,7 @@
 /** C2SP signed notes and verifier keys (c2sp.org/signed-note v1.0), Ed25519 (type 0x01). */
 import { ed25519 } from '@noble/curves/ed25519.js';
 import { sha256 } from '@noble/hashes/sha2.js';
-import { bytesToHex, concatBytes, encodeBase64, hexToBytes, utf8ToBytes } from '../bytes.ts';
+import { bytesToHex, concatBytes, encodeBase64, hexToBytes, utf8ToBytes } from '../formats/bytes.ts';
 import { readBase64, refuse } from './codes.ts';
 
 /** Signature type identifier bytes (signed-note, "Signature types"). */

@@ -1,5 +1,5 @@
 /** Is this entry in the log? Everything that a stranger needs, offline. */
-import { encodeBase64, utf8ToBytes } from '../bytes.ts';
+import { encodeBase64, utf8ToBytes } from '../formats/bytes.ts';
 import { verifyCheckpoint } from './checkpoint.ts';
 import { readBase64, refuse } from './codes.ts';
 import { leafHash, verifyInclusion } from './merkle.ts';

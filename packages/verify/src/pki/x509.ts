@@ -1,5 +1,7 @@
 /** X.509 certificates and chains (RFC 5280), as far as Intel's PKI and RA-TLS use them: P-256 and SHA-256 throughout. */
-import { bytesToHex, equalBytes, malformed } from './bytes.ts';
+
+import { refuse } from '../errors.ts';
+import { equalBytes, malformed } from '../formats/bytes.ts';
 import {
   bitStringBytes,
   DerFields,
@@ -11,14 +13,25 @@ import {
   serialOf,
   TAG,
   timeOf,
-} from './der.ts';
-import { parseEcdsaSignature, parseP256Spki, verifyP256 } from './ecdsa.ts';
-import { refuse } from './errors.ts';
+} from '../formats/der.ts';
+import {
+  type KeyAlgorithm,
+  type PublicKey,
+  parsePublicKey,
+  parseSignature,
+  parseSignatureAlgorithm,
+  verifySignature,
+} from './signature.ts';
 
-export interface Certificate {
-  /** Signed part, with its signature as r‖s. */
+/** The outer form of certificates and lists: what was signed, and the signature in the form of WebCrypto. */
+export interface Signed {
   tbs: Uint8Array;
+  /** What key its algorithm asks for. */
+  algorithm: KeyAlgorithm;
   signature: Uint8Array;
+}
+
+export interface Certificate extends Signed {
   /** Lower-case hex. */
   serial: string;
   /** Names as encoded: compared byte by byte. */
@@ -26,13 +39,14 @@ export interface Certificate {
   subject: Uint8Array;
   notBeforeMs: number;
   notAfterMs: number;
-  /** SubjectPublicKeyInfo, and the point in it. */
+  /** SubjectPublicKeyInfo, and the key in it. */
   spki: Uint8Array;
-  publicKey: Uint8Array;
+  publicKey: PublicKey;
   ca: boolean;
   /** How many CAs may stand below this one. */
   maxPathLength: number;
-  keyUsage: ReadonlySet<KeyUsage>;
+  /** Null: it does not say, which restricts nothing (section 4.2.1.3). */
+  keyUsage: ReadonlySet<KeyUsage> | null;
   extensions: ReadonlyMap<string, Extension>;
 }
 
@@ -43,34 +57,37 @@ export interface Extension {
   value: Uint8Array;
 }
 
-/** AlgorithmIdentifier of ecdsa-with-SHA256 (RFC 5758 section 3.2): parameters are absent. */
-const ECDSA_WITH_SHA256 = '300a06082a8648ce3d040302';
 const BASIC_CONSTRAINTS = '2.5.29.19';
 const KEY_USAGE = '2.5.29.15';
 const KEY_USAGE_BIT = { digitalSignature: 0x80, keyCertSign: 0x04, cRLSign: 0x02 } as const; // first octet, RFC 5280 section 4.2.1.3
 const V3 = 2;
 
-/** SEQUENCE { to be signed, algorithm, signature }: the outer form of certificates and CRLs. */
-export function parseSigned(der: Uint8Array): { tbs: Uint8Array; fields: DerFields; signature: Uint8Array } {
+/** SEQUENCE { to be signed, algorithm, signature }. `fields` reads what was signed; its algorithm must be the outer one. */
+export function parseSigned(der: Uint8Array): { signed: Signed; fields: DerFields } {
   const outer = new DerFields(parseDer(der, TAG.SEQUENCE).value);
   const tbs = outer.next(TAG.SEQUENCE);
-  parseAlgorithm(outer);
-  const signature = parseEcdsaSignature(bitStringBytes(outer.next(TAG.BIT_STRING)));
+  const algorithm = parseSignatureAlgorithm(outer);
+  const signature = parseSignature(algorithm, bitStringBytes(outer.next(TAG.BIT_STRING)));
   outer.end();
-  return { tbs: tbs.raw, fields: new DerFields(tbs.value), signature };
+  return { signed: { tbs: tbs.raw, algorithm, signature }, fields: new DerFields(tbs.value) };
 }
 
-export function parseAlgorithm(fields: DerFields): void {
-  if (bytesToHex(fields.next(TAG.SEQUENCE).raw) !== ECDSA_WITH_SHA256) malformed('algorithm is not ecdsa-with-SHA256');
+/** The algorithm inside what was signed (section 4.1.2.3). */
+export function parseInnerAlgorithm(fields: DerFields, { algorithm }: Signed): void {
+  if (parseSignatureAlgorithm(fields) !== algorithm) malformed('the two signature algorithms differ');
 }
+
+/** False unless `issuer` has signed, with the algorithm of its key. */
+export const isSignedBy = async ({ algorithm, signature, tbs }: Signed, issuer: PublicKey): Promise<boolean> =>
+  algorithm === issuer.algorithm && verifySignature(issuer, signature, tbs);
 
 /** Throws MalformedError. Judges nothing but the form. */
 export function parseCertificate(der: Uint8Array): Certificate {
-  const { tbs, fields, signature } = parseSigned(der);
+  const { signed, fields } = parseSigned(der);
   const version = integerOf(parseDer(fields.next(TAG.CONTEXT_0).value, TAG.INTEGER));
   if (version !== V3) malformed('certificate is not X.509 v3');
   const serial = serialOf(fields.next(TAG.INTEGER));
-  parseAlgorithm(fields);
+  parseInnerAlgorithm(fields, signed);
   const issuer = fields.next(TAG.SEQUENCE).raw;
   const validity = new DerFields(fields.next(TAG.SEQUENCE).value);
   const notBeforeMs = timeOf(validity);
@@ -81,8 +98,9 @@ export function parseCertificate(der: Uint8Array): Certificate {
   const extensions = parseExtensions(parseDer(fields.next(TAG.CONTEXT_3).value, TAG.SEQUENCE).value);
   fields.end();
   return {
-    ...{ tbs, signature, serial, issuer, subject, notBeforeMs, notAfterMs, spki, extensions },
-    publicKey: parseP256Spki(spki),
+    ...signed,
+    ...{ serial, issuer, subject, notBeforeMs, notAfterMs, spki, extensions },
+    publicKey: parsePublicKey(spki),
     ...parseBasicConstraints(extensions.get(BASIC_CONSTRAINTS)?.value),
     keyUsage: parseKeyUsage(extensions.get(KEY_USAGE)?.value),
   };
@@ -123,8 +141,9 @@ export async function verifyChain(chain: readonly Certificate[], first: 'leaf' |
     if (casBelow > maxPathLength)
       refuse('CERTIFICATE_INVALID', `at most ${maxPathLength} CAs below ${where}`, `${casBelow}`);
     const use = isLeaf ? 'digitalSignature' : 'keyCertSign';
-    if (!keyUsage.has(use)) refuse('CERTIFICATE_INVALID', `${where} with key usage ${use}`, 'none');
-    if (!(await verifyP256(issuer.publicKey, certificate.signature, certificate.tbs)))
+    if (isLeaf ? keyUsage?.has(use) === false : !keyUsage?.has(use))
+      refuse('CERTIFICATE_INVALID', `${where} with key usage ${use}`, 'none');
+    if (!(await isSignedBy(certificate, issuer.publicKey)))
       refuse('CERTIFICATE_INVALID', `${where} signed by its issuer`, 'a signature that does not verify');
   }
 }
@@ -155,8 +174,9 @@ function parseBasicConstraints(value: Uint8Array | undefined): Pick<Certificate,
   return { ca, maxPathLength: pathLength ? integerOf(pathLength) : Number.POSITIVE_INFINITY };
 }
 
-function parseKeyUsage(value: Uint8Array | undefined): Set<KeyUsage> {
-  const octet = value ? (parseDer(value, TAG.BIT_STRING).value[1] ?? 0) : 0;
+function parseKeyUsage(value: Uint8Array | undefined): Set<KeyUsage> | null {
+  if (!value) return null;
+  const octet = parseDer(value, TAG.BIT_STRING).value[1] ?? 0;
   const uses = Object.keys(KEY_USAGE_BIT) as KeyUsage[];
   return new Set(uses.filter((use) => octet & KEY_USAGE_BIT[use]));
 }

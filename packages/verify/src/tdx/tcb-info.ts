@@ -1,7 +1,17 @@
 /** The two signed documents of Intel's Provisioning Certification Service, API version 4: TCB info and QE identity. */
-import { malformed } from './bytes.ts';
-import { parseUtcTime } from './der.ts';
-import { hexOfAnyCase, integer, list, object, oneOf, optional, type Parse, parseJson, text } from './schema.ts';
+import { malformed } from '../formats/bytes.ts';
+import { parseUtcTime } from '../formats/der.ts';
+import {
+  hexOfAnyCase,
+  integer,
+  list,
+  object,
+  oneOf,
+  optional,
+  type Parse,
+  parseJson,
+  text,
+} from '../formats/schema.ts';
 import { TCB_STATUSES, type TcbStatus } from './tcb.ts';
 
 interface Dated {

@@ -2,16 +2,17 @@
  * Collateral comes from whoever wants to be believed, so every part of it is authenticated up to the root of the quote.
  * Signatures do not age: they are verified once per collateral and kept; dates are compared each time.
  */
-import { equalBytes, hexToBytes, utf8ToBytes } from './bytes.ts';
-import type { VerificationCode } from './codes.ts';
-import { type Crl, parseCrl, verifyCrl, verifyCrlDates, verifyNotRevoked } from './crl.ts';
-import { verifyP256 } from './ecdsa.ts';
-import { reading, refuse } from './errors.ts';
-import type { TdxCollateral } from './evidence.ts';
+
+import type { VerificationCode } from '../codes.ts';
+import { reading, refuse } from '../errors.ts';
+import type { TdxCollateral } from '../evidence.ts';
+import { equalBytes, hexToBytes, utf8ToBytes } from '../formats/bytes.ts';
+import { parsePemChain } from '../formats/pem.ts';
+import { type Crl, parseCrl, verifyCrl, verifyCrlDates, verifyNotRevoked } from '../pki/crl.ts';
+import { verifySignature } from '../pki/signature.ts';
+import { type Certificate, isoOf, isWithin, parseCertificate, verifyChain, verifyDates } from '../pki/x509.ts';
 import { type PckPlatform, parsePckPlatform } from './pck-extension.ts';
-import { parsePemChain } from './pem.ts';
 import { parseQeIdentity, parseTcbInfo, type QeIdentity, type TcbInfo } from './tcb-info.ts';
-import { type Certificate, isoOf, isWithin, parseCertificate, verifyChain, verifyDates } from './x509.ts';
 
 /** Leaf, CA and root, verified, and the platform that the leaf names. Whether the root is trusted is another question. */
 export interface PckChain {
@@ -139,6 +140,6 @@ async function authenticateChain(
 }
 
 async function authenticateText(what: string, text: string, signature: string, signer: Certificate): Promise<void> {
-  if (!(await verifyP256(signer.publicKey, hexToBytes(signature), utf8ToBytes(text))))
+  if (!(await verifySignature(signer.publicKey, hexToBytes(signature), utf8ToBytes(text))))
     refuse('COLLATERAL_INVALID', `${what} signed by its issuer`, 'a signature that does not verify');
 }

@@ -1,11 +1,11 @@
 /** What runs inside: attributes of the trust domain, operating system, application. */
 import { sha256 } from '@noble/hashes/sha2.js';
-import { bytesToHex, isZero, utf8ToBytes } from './bytes.ts';
-import type { VerificationCode } from './codes.ts';
-import { refuse } from './errors.ts';
+import type { VerificationCode } from '../codes.ts';
+import { refuse } from '../errors.ts';
+import { bytesToHex, isZero, utf8ToBytes } from '../formats/bytes.ts';
+import type { OsMeasurement } from '../policy.ts';
+import type { TdReport } from '../tdx/tdx-quote.ts';
 import type { AppIdentity } from './event-log.ts';
-import type { OsMeasurement } from './policy.ts';
-import type { TdReport } from './tdx-quote.ts';
 
 /** TDATTRIBUTES (Intel TDX Module ABI, "ATTRIBUTES"), as memory order hex: SEPT_VE_DISABLE, bit 28, and no other bit. */
 const TD_ATTRIBUTES = '0000001000000000';

@@ -1,13 +1,20 @@
 /** Certificate revocation lists (RFC 5280 section 5): full lists of one issuer, version 2. */
-import { equalBytes, malformed } from './bytes.ts';
-import { DerFields, integerOf, parseDer, parseDerList, serialOf, TAG, timeOf } from './der.ts';
-import { verifyP256 } from './ecdsa.ts';
-import { refuse } from './errors.ts';
-import { type Certificate, isoOf, isWithin, parseAlgorithm, parseExtensions, parseSigned } from './x509.ts';
 
-export interface Crl {
-  tbs: Uint8Array;
-  signature: Uint8Array;
+import { refuse } from '../errors.ts';
+import { equalBytes, malformed } from '../formats/bytes.ts';
+import { DerFields, integerOf, parseDer, parseDerList, serialOf, TAG, timeOf } from '../formats/der.ts';
+import {
+  type Certificate,
+  isoOf,
+  isSignedBy,
+  isWithin,
+  parseExtensions,
+  parseInnerAlgorithm,
+  parseSigned,
+  type Signed,
+} from './x509.ts';
+
+export interface Crl extends Signed {
   issuer: Uint8Array;
   thisUpdateMs: number;
   nextUpdateMs: number;
@@ -19,9 +26,9 @@ const V2 = 1;
 
 /** Throws MalformedError. Critical extensions (delta, indirect or partial lists) are refused: none is a full list. */
 export function parseCrl(der: Uint8Array): Crl {
-  const { tbs, fields, signature } = parseSigned(der);
+  const { signed, fields } = parseSigned(der);
   if (integerOf(fields.next(TAG.INTEGER)) !== V2) malformed('CRL is not version 2');
-  parseAlgorithm(fields);
+  parseInnerAlgorithm(fields, signed);
   const issuer = fields.next(TAG.SEQUENCE).raw;
   const thisUpdateMs = timeOf(fields);
   const nextUpdateMs = timeOf(fields);
@@ -38,7 +45,7 @@ export function parseCrl(der: Uint8Array): Crl {
       return serial;
     }),
   );
-  return { tbs, signature, issuer, thisUpdateMs, nextUpdateMs, revoked };
+  return { ...signed, issuer, thisUpdateMs, nextUpdateMs, revoked };
 }
 
 function refuseCritical(sequence: Uint8Array | undefined): void {
@@ -51,8 +58,8 @@ function refuseCritical(sequence: Uint8Array | undefined): void {
 export async function verifyCrl(crl: Crl, issuer: Certificate): Promise<void> {
   if (!equalBytes(crl.issuer, issuer.subject))
     refuse('CRL_INVALID', 'a CRL of its certificate authority', 'another issuer');
-  if (!issuer.keyUsage.has('cRLSign')) refuse('CRL_INVALID', 'an issuer with key usage cRLSign', 'none');
-  if (!(await verifyP256(issuer.publicKey, crl.signature, crl.tbs)))
+  if (!issuer.keyUsage?.has('cRLSign')) refuse('CRL_INVALID', 'an issuer with key usage cRLSign', 'none');
+  if (!(await isSignedBy(crl, issuer.publicKey)))
     refuse('CRL_INVALID', 'a CRL signed by its issuer', 'a signature that does not verify');
 }
 

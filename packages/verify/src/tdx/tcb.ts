@@ -2,9 +2,9 @@
  * Trusted computing base levels (Intel PCS API v4, "TCB Info" and "Enclave Identity", and the algorithms given there):
  * how old are the platform, the TDX module and the quoting enclave, and what does Intel say about that age.
  */
-import { refuse } from './errors.ts';
+import { refuse } from '../errors.ts';
+import type { Policy } from '../policy.ts';
 import type { PckPlatform } from './pck-extension.ts';
-import type { Policy } from './policy.ts';
 import type { TcbInfo } from './tcb-info.ts';
 
 /** From good to bad. */

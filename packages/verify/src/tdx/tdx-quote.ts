@@ -22,9 +22,10 @@
  *
  * Buffers of the kernel are longer than the quote: after the end only zeros are accepted.
  */
-import { ByteReader, bytesToHex, decodeUtf8, isZero, malformed } from './bytes.ts';
-import { reading, refuse } from './errors.ts';
-import { parsePemChain } from './pem.ts';
+
+import { reading, refuse } from '../errors.ts';
+import { ByteReader, bytesToHex, decodeUtf8, isZero, malformed } from '../formats/bytes.ts';
+import { parsePemChain } from '../formats/pem.ts';
 
 /** TD report: bytes of each field, in order, from offset 48. */
 const BODY = {

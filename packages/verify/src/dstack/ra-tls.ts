@@ -6,17 +6,18 @@
  *   1.3.6.1.4.1.62397.1.2  event log, JSON
  *   1.3.6.1.4.1.62397.1.8  VersionedAttestation       (replaces both)
  */
-import { bytesToHex, decodeUtf8, equalBytes, malformed } from './bytes.ts';
-import { parseDer, TAG } from './der.ts';
-import { reading } from './errors.ts';
-import type { TdxEvent } from './evidence.ts';
-import { parseEventLog } from './evidence-format.ts';
-import { computeRaTlsReportData } from './report-data.ts';
-import { fingerprint } from './roots.ts';
-import { ScaleReader } from './scale.ts';
-import { parseJson } from './schema.ts';
-import { parseTdxQuote } from './tdx-quote.ts';
-import { type Certificate, parseCertificate } from './x509.ts';
+
+import { reading } from '../errors.ts';
+import type { TdxEvent } from '../evidence.ts';
+import { parseEventLog } from '../evidence-format.ts';
+import { bytesToHex, decodeUtf8, equalBytes, malformed } from '../formats/bytes.ts';
+import { parseDer, TAG } from '../formats/der.ts';
+import { ScaleReader } from '../formats/scale.ts';
+import { parseJson } from '../formats/schema.ts';
+import { type Certificate, parseCertificate } from '../pki/x509.ts';
+import { computeRaTlsReportData } from '../report-data.ts';
+import { fingerprint } from '../roots.ts';
+import { parseTdxQuote } from '../tdx/tdx-quote.ts';
 
 const DSTACK = '1.3.6.1.4.1.62397.1';
 

@@ -1,6 +1,7 @@
 /** The parts of the platform that Intel names by their signer: quoting enclave and TDX module. */
-import { bytesToHex, hexToBytes } from './bytes.ts';
-import { refuse } from './errors.ts';
+
+import { refuse } from '../errors.ts';
+import { bytesToHex, hexToBytes } from '../formats/bytes.ts';
 import type { QeReport } from './qe-report.ts';
 import { softwareLevel, type TcbLevel } from './tcb.ts';
 import type { ModuleIdentity, QeIdentity, TcbInfo } from './tcb-info.ts';

@@ -7,11 +7,11 @@
  *   digest, version 2: SHA-384(JCS({ name, payload as hex, type }))
  */
 import { sha384 } from '@noble/hashes/sha2.js';
-import { bytesToHex, concatBytes, equalBytes, hexToBytes, utf8ToBytes } from './bytes.ts';
-import { refuse } from './errors.ts';
-import type { TdxEvent } from './evidence.ts';
-import { canonicalize } from './jcs.ts';
-import type { TdReport } from './tdx-quote.ts';
+import { refuse } from '../errors.ts';
+import type { TdxEvent } from '../evidence.ts';
+import { bytesToHex, concatBytes, equalBytes, hexToBytes, utf8ToBytes } from '../formats/bytes.ts';
+import { canonicalize } from '../formats/jcs.ts';
+import type { TdReport } from '../tdx/tdx-quote.ts';
 
 /** dstack's type of runtime events (cc-eventlog, DSTACK_RUNTIME_EVENT_TYPE). */
 const RUNTIME_EVENT_TYPE = 0x08000001;

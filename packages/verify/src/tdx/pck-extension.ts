@@ -2,11 +2,12 @@
  * SGX extension of a PCK certificate (Intel SGX PCK Certificate and CRL Profile Specification, section 1.3.5):
  * SEQUENCE of { OID, value } under 1.2.840.113741.1.13.1. It says which platform this is and which TCB its key certifies.
  */
-import { bytesToHex, malformed } from './bytes.ts';
-import { DerFields, integerOf, oidOf, parseDer, parseDerList, TAG } from './der.ts';
-import { reading } from './errors.ts';
+
+import { reading } from '../errors.ts';
+import { bytesToHex, malformed } from '../formats/bytes.ts';
+import { DerFields, integerOf, oidOf, parseDer, parseDerList, TAG } from '../formats/der.ts';
+import { type Certificate, parseCertificate } from '../pki/x509.ts';
 import { parseTdxQuote } from './tdx-quote.ts';
-import { type Certificate, parseCertificate } from './x509.ts';
 
 export interface PckPlatform {
   /** Family-Model-Stepping-Platform-CustomSKU, 12 hex digits. Lower case, as all hex here. */

@@ -1,8 +1,8 @@
 /** Signatures of collateral need verifying once: it stays the same for days, while quotes come every few minutes. */
 import { sha256 } from '@noble/hashes/sha2.js';
-import { bytesToHex, utf8ToBytes } from './bytes.ts';
+import type { TdxCollateral } from '../evidence.ts';
+import { bytesToHex, utf8ToBytes } from '../formats/bytes.ts';
 import { authenticateLists, authenticateTcb, type RevocationLists, type TcbCollateral } from './collateral.ts';
-import type { TdxCollateral } from './evidence.ts';
 
 const ENTRIES = 16; // a handful of platform families, two entries each
 
