@@ -1,10 +1,10 @@
 /** The answer: a list of named checks, and what follows from them. */
 import type { VerificationCode } from './codes.ts';
 
-/** In the order in which they run; docs/reference/checks.md explains each. */
+/** In the order in which they are reported; docs/reference/checks.md explains each. */
 export const CHECKS = {
   'evidence-format': 'Evidence can be read',
-  'quote-format': 'Quote is a TDX quote',
+  'quote-format': 'Quote can be read',
   'trust-root': 'Root of trust is known',
   'certificate-chain': 'Platform certificate is valid',
   'revocation-lists': 'No certificate is revoked',
@@ -13,17 +13,30 @@ export const CHECKS = {
   'qe-identity': "Quoting enclave is Intel's",
   'tdx-module': "TDX module is Intel's",
   'tcb-status': 'Platform has its security updates',
-  'td-attributes': 'Trust domain cannot be debugged',
+  'platform-id': 'Machine is listed',
+  'td-attributes': 'Guest cannot be debugged',
   'event-log': 'Event log replays to the measurements',
   'os-measurement': 'Operating system is listed',
   'code-hash': 'Code is the expected one',
+  'key-provider': 'Keys come from a listed provider',
   'report-data': 'Quote was made for these contents',
   nonce: 'Quote is fresh',
-  channel: 'Channel ends inside the trust domain',
+  channel: 'Channel ends inside the guest',
   manifest: 'Deployment manifest is listed',
   'access-policy': 'Access policy is listed',
   'model-registry': 'Models are listed',
-  gpu: 'GPU is attested',
+  gpu: 'GPU evidence can be read',
+  'gpu-root': "Root of the GPUs is NVIDIA's",
+  'gpu-certificates': 'GPU certificates are valid',
+  'gpu-revocation': 'No GPU certificate is revoked',
+  'gpu-signature': 'Reports are signed by the GPUs',
+  'gpu-firmware': 'Key of each GPU belongs to its firmware',
+  'gpu-nonce': 'Reports of the GPUs are fresh',
+  'gpu-rims': 'Reference measurements are signed and in date',
+  'gpu-measurements': 'GPUs run the reference firmware and driver',
+  'gpu-devices': 'GPUs are those that the policy demands',
+  'gpu-boot': 'Guest measured its GPUs in confidential mode',
+  'gpu-binding': 'GPU evidence belongs to this quote',
 } as const;
 
 export type CheckId = keyof typeof CHECKS;
