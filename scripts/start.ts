@@ -149,7 +149,7 @@ async function main(): Promise<void> {
     console.log('Your own files: they must not be a real patient’s. This TEE is simulated and protects nothing.\n');
   const files = own ?? [writePhantom(beside('phantom.dcm'))];
   const policy = parsePolicy(JSON.parse(readFileSync(policyFile, 'utf8')));
-  console.log(renderReport(await analyze(files, { url, policy, acceptSimulatedRootSha256: rootSha256 })));
+  console.log(renderReport(await analyze(files, { url, policy, acceptedRootsSha256: [rootSha256] })));
   if (once) return stopAll();
 
   const trust = `--code-hash ${codeHash} \\\n    --policy ${policyFile} \\\n    --accept-simulated ${rootSha256}`;

@@ -189,11 +189,11 @@ test('without a fault an upload is taken, and counted', async () => {
 test('to whoever accepts Intel alone nothing may be sent, and trust is what verified (I5)', async () => {
   const { url, policy } = stack.trust();
   const uploads = await countUploads();
-  for (const acceptSimulatedRootSha256 of [undefined, '00'.repeat(32)]) {
+  for (const acceptedRootsSha256 of [undefined, ['00'.repeat(32)]]) {
     const verdict = await verifyAttestation({
       url,
       policy,
-      ...(acceptSimulatedRootSha256 && { acceptSimulatedRootSha256 }),
+      ...(acceptedRootsSha256 && { acceptedRootsSha256 }),
     });
     assert.deepEqual(failuresOf(verdict), ['ROOT_UNTRUSTED']);
     assert.deepEqual(

@@ -2,7 +2,7 @@
  * A sender in a process of its own: sends phantoms without pause, verified each time it has to reconnect, and writes one
  * line to stdout for every study that the server acknowledged. What it printed is what may never be lost.
  *
- *   node load-client.ts '{"url":…,"policy":…,"acceptSimulatedRootSha256":…}'
+ *   node load-client.ts '{"url":…,"policy":…,"acceptedRootsSha256":[…]}'
  */
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';

@@ -128,8 +128,8 @@ export async function startStack({ softTeeArgs = [] as string[] } = {}): Promise
     softTee,
     trust: () => ({
       url: `https://127.0.0.1:${port}`,
-      policy: softTee.policy,
-      acceptSimulatedRootSha256: softTee.rootSha256,
+      policy: parsePolicy(softTee.policy),
+      acceptedRootsSha256: [softTee.rootSha256],
     }),
     async startServer(env = {}) {
       const log = openSync(serverLog, 'a');

@@ -28,7 +28,7 @@ export function readTrust(url: string, flags: TrustFlags): VerifyOptions {
     url,
     policy: flags.codeHash ? { ...policy, codeHashes: [parseCodeHash(flags.codeHash)] } : policy,
   };
-  if (flags.acceptSimulated) options.acceptSimulatedRootSha256 = parseHex(flags.acceptSimulated, '--accept-simulated');
+  if (flags.acceptSimulated) options.acceptedRootsSha256 = [parseHex(flags.acceptSimulated, '--accept-simulated')];
   return options;
 }
 

@@ -15,8 +15,8 @@ export interface VerifyOptions {
   /** https: address of the server. */
   url: string;
   policy: Policy;
-  /** SHA-256 of the root of a software TEE. Its evidence is then accepted for synthetic data, and still says `simulated`. */
-  acceptSimulatedRootSha256?: string;
+  /** SHA-256 of roots of software TEEs. Their evidence is then accepted for synthetic data, and still says `simulated`. */
+  acceptedRootsSha256?: readonly string[];
   /** How long the server may take to hand out its evidence. Default: 30 s. */
   timeoutMs?: number;
   /** For tests. */
@@ -76,7 +76,7 @@ async function fetchVerdict(
     policy: options.policy,
     nowMs: options.nowMs?.() ?? Date.now(),
     expect: { nonce, tlsSpkiSha256: channel.peerSpkiSha256 },
-    ...(options.acceptSimulatedRootSha256 ? { acceptSimulatedRootSha256: options.acceptSimulatedRootSha256 } : {}),
+    ...(options.acceptedRootsSha256 ? { acceptedRootsSha256: options.acceptedRootsSha256 } : {}),
   });
   return { verdict, evidence };
 }

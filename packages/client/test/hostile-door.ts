@@ -1,8 +1,10 @@
 /** A TLS 1.3 + HTTP/2 listener that answers as a test says: what a client may meet that our own server never does. */
+
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
+import { parsePolicy } from '@abaton/verify';
 import { type AttestedServer, startAttested } from '../../server/test/tee/attested-server.ts';
 
 export type Answer = (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders, socket: Socket) => void;
@@ -73,8 +75,8 @@ export const attesting =
 /** What the client demands: this software TEE, whose evidence is then good for synthetic data. */
 export const trustIn = ({ tee }: Pick<AttestedServer, 'tee'>, url: string) => ({
   url,
-  policy: tee.policy,
-  acceptSimulatedRootSha256: tee.rootSha256,
+  policy: parsePolicy(tee.policy),
+  acceptedRootsSha256: [tee.rootSha256],
 });
 
 export { type AttestedServer, startAttested };

@@ -60,10 +60,7 @@ const referencePolicy = (codeHash: string) => ({
   manifestSha256: null,
   policySha256: null,
   modelRegistrySha256: null,
-  tcbStatuses: ['UpToDate'],
-  advisories: [] as string[],
   minTcbEvaluationDataNumber: TCB_EVALUATION_DATA_NUMBER,
-  gpuRequired: false,
 });
 
 const controlListener = (setFault: SoftTee['setFault']) =>

@@ -2,8 +2,8 @@
 import { VerificationError } from './errors.ts';
 import { CHECKS, type Check, type CheckId } from './verdict.ts';
 
-/** Stands for an input that the caller has not given: the check does not run, and says why. */
-class NotAsked {
+/** Stands for something that is not there to be checked, through nobody's fault: the check does not run, and says why. */
+export class NotAsked {
   readonly reason: string;
 
   constructor(reason: string) {
@@ -20,12 +20,13 @@ export class Checklist {
 
   /**
    * Runs `work` if every need is there. Needs are results of earlier checks (null when they did not pass) and inputs.
-   * Returns what `work` returns, or null: the check has failed, or did not run. A text that it returns is written down.
+   * Returns what `work` returns, or null: the check has failed, or did not run, which `work` says with a NotAsked. A
+   * text that it returns is written down.
    */
   async step<const N extends readonly unknown[], T>(
     id: CheckId,
     needs: N,
-    work: (...needs: Given<N>) => T | Promise<T>,
+    work: (...needs: Given<N>) => T | NotAsked | Promise<T | NotAsked>,
   ): Promise<T | null> {
     const notAsked = needs.find((need) => need instanceof NotAsked);
     if (notAsked || needs.includes(null)) {
@@ -34,6 +35,10 @@ export class Checklist {
     }
     try {
       const result = await work(...(needs as unknown as Given<N>));
+      if (result instanceof NotAsked) {
+        this.#note(id, { status: 'not-run', seen: result.reason });
+        return null;
+      }
       this.#note(id, typeof result === 'string' ? { status: 'pass', seen: result } : { status: 'pass' });
       return result;
     } catch (error) {
@@ -48,10 +53,8 @@ export class Checklist {
     this.#done.set(id, { id, title: CHECKS[id], ...outcome });
   }
 
-  /** Every check, in the order of CHECKS. */
+  /** Every check that was due, in the order of CHECKS. */
   checks(): Check[] {
-    return (Object.keys(CHECKS) as CheckId[]).map(
-      (id) => this.#done.get(id) ?? { id, title: CHECKS[id], status: 'not-run' },
-    );
+    return (Object.keys(CHECKS) as CheckId[]).flatMap((id) => this.#done.get(id) ?? []);
   }
 }

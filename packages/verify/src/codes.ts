@@ -30,6 +30,8 @@ export const VERIFICATION_CODES = {
   EVENT_LOG_MISMATCH:
     'The event log does not replay to the measured registers, or an identity event is doubled or missing.',
   OS_MEASUREMENT_UNLISTED: 'The OS image is not one that the policy lists.',
+  MR_CONFIG_MISMATCH: 'What the host has configured (MRCONFIGID, HOST_DATA) is not what the evidence says.',
+  APP_COMPOSE_MISMATCH: 'The app-compose is not the one that the guest has measured.',
   CODE_HASH_MISMATCH: 'The code is not the one that you expect.',
   KEY_PROVIDER_UNLISTED: 'The keys of the guest come from a provider that the policy does not list.',
   REPORT_DATA_MISMATCH: 'The quote was not made for these contents.',

@@ -1,14 +1,22 @@
 export { CALLER_CODES, VERIFICATION_CODES, type VerificationCode } from './codes.ts';
 export { checkRaTlsCertificate, type RaTlsCertificate } from './dstack/ra-tls.ts';
 export { AbatonError, ConfigurationError, RejectedError, UnavailableError, VerificationError } from './errors.ts';
-export type { Evidence, ReportDataPreimage, TdxCollateral, TdxEvent } from './evidence.ts';
-export { parseEventLog, parseEvidence } from './evidence-format.ts';
+export type {
+  Evidence,
+  GpuBundle,
+  ReportDataPreimage,
+  SnpEvidence,
+  TdxCollateral,
+  TdxEvent,
+  TdxEvidence,
+} from './evidence.ts';
+export { parseCollateral, parseEventLog, parseEvidence } from './evidence.ts';
 export { canonicalize } from './formats/jcs.ts';
 export type { OsMeasurement, Policy } from './policy.ts';
-export { parsePolicy } from './policy-format.ts';
+export { parsePolicy } from './policy.ts';
 export { computeRaTlsReportData, computeReportData } from './report-data.ts';
 export { INTEL_SGX_ROOT_CA_SHA256 } from './roots.ts';
-export { CollateralCache } from './tdx/collateral-cache.ts';
+export { verifySignedPolicy } from './signed-policy.ts';
 export { readQuotePlatform } from './tdx/pck-extension.ts';
 export { parseTdxQuote, type TdReport, type TdxQuote } from './tdx/tdx-quote.ts';
 export { type Checkpoint, formatCheckpoint, parseCheckpoint, verifyCheckpoint } from './tlog/checkpoint.ts';
@@ -52,4 +60,6 @@ export {
   type TrustLabel,
   type Verdict,
 } from './verdict.ts';
+export { VerifiedCache } from './verified-cache.ts';
 export { type VerifyEvidenceInput, verifyEvidence } from './verify-evidence.ts';
+export { type EvidenceFiles, verifyFiles } from './verify-files.ts';

@@ -1,5 +1,11 @@
 /** The answer: a list of named checks, and what follows from them. */
 import type { VerificationCode } from './codes.ts';
+import type { GpuDevice } from './gpu/gpu-devices.ts';
+import type { VerifiedGpus } from './gpu/verify-gpu.ts';
+import type { Policy } from './policy.ts';
+import { INTEL_SGX_ROOT_CA_SHA256 } from './roots.ts';
+import { AMD_ROOTS_SHA256 } from './snp/snp-roots.ts';
+import type { Guest } from './verify-guest.ts';
 
 /** In the order in which they are reported; docs/reference/checks.md explains each. */
 export const CHECKS = {
@@ -16,6 +22,8 @@ export const CHECKS = {
   'platform-id': 'Machine is listed',
   'td-attributes': 'Guest cannot be debugged',
   'event-log': 'Event log replays to the measurements',
+  'mr-config': 'Identity configured by the host agrees',
+  'app-compose': 'App-compose is the measured one',
   'os-measurement': 'Operating system is listed',
   'code-hash': 'Code is the expected one',
   'key-provider': 'Keys come from a listed provider',
@@ -56,11 +64,14 @@ export interface Check {
 export type TrustLabel = 'intel-tdx' | 'amd-sev-snp' | 'simulated' | 'none';
 
 export interface Verdict {
+  /** `evidence-only`: files were checked, not a service; nothing may be sent on the strength of it. */
+  scope: 'service' | 'evidence-only';
   /** Every required check passed. True for simulated evidence only when its root was pinned by the caller. */
   valid: boolean;
   /** What may be sent. 'phi' never follows from simulated evidence. */
   send: 'phi' | 'synthetic-only' | 'nothing';
-  teeType: 'intel-tdx' | null;
+  teeType: 'intel-tdx' | 'amd-sev-snp' | null;
+  /** The evidence names GPUs of this guest, and every check of them passed. */
   gpuTeeEnabled: boolean;
   /** From a signed compliance statement; null without one. Never affects `valid`. */
   compliance: {
@@ -71,36 +82,84 @@ export interface Verdict {
   trust: TrustLabel;
   /** SHA-256 of the root certificate (DER) that verified the quote, hex; null when none did. */
   trustRootSha256: string | null;
-  /** SHA-256 of the quote bytes, hex. */
+  /** SHA-256 of the quote or report, hex. */
   evidenceId: string | null;
   /** `sha256:` + hex of the raw app_compose as attested; null when it could not be established. */
   codeHash: string | null;
   tcbStatus: string | null;
   advisories: string[];
+  gpus: GpuDevice[];
   checks: Check[];
 }
 
 /** Pinning these is not required of evidence that can never carry patient data. */
-const PINS: readonly CheckId[] = ['manifest', 'access-policy', 'model-registry'];
+const PINS: readonly CheckId[] = ['key-provider', 'manifest', 'access-policy', 'model-registry'];
+/** One of these must pass before files say anything: somebody has signed them. */
+const SIGNATURES: readonly CheckId[] = ['quote-signature', 'gpu-signature', 'gpu-rims'];
 
 /** What follows from the checks. One that did not run is not a pass, unless nobody has asked for it. */
 export function conclude(
-  checks: readonly Check[],
-  trust: TrustLabel,
-  gpuRequired: boolean,
-): Pick<Verdict, 'valid' | 'send'> {
+  scope: Verdict['scope'],
+  checks: Check[],
+  guest: Pick<Guest, 'teeType' | 'rootSha256' | 'level' | 'codeHash'> | null,
+  gpus: VerifiedGpus | null,
+  policy: Policy,
+): Omit<Verdict, 'requested' | 'evidenceId'> {
+  const trust = trustLabelOf(guest, gpus);
   const dispensable = (id: CheckId): boolean =>
-    (id === 'gpu' && !gpuRequired) || (PINS.includes(id) && trust === 'simulated');
-  const valid = checks.every(({ id, status }) => status === 'pass' || (status === 'not-run' && dispensable(id)));
-  if (!valid || trust === 'none') return { valid: false, send: 'nothing' };
-  return { valid, send: trust === 'simulated' ? 'synthetic-only' : 'phi' };
+    scope === 'evidence-only' ||
+    id === 'platform-id' ||
+    (PINS.includes(id) && trust === 'simulated') ||
+    (id.startsWith('gpu') && !policy.gpu) ||
+    (id === 'gpu-revocation' && policy.gpu?.ocsp === 'optional');
+  const valid =
+    checks.every(({ id, status }) => status === 'pass' || (status === 'not-run' && dispensable(id))) &&
+    checks.some(({ id, status }) => status === 'pass' && SIGNATURES.includes(id));
+  return {
+    scope,
+    valid,
+    send:
+      !valid || trust === 'none' || scope !== 'service' ? 'nothing' : trust === 'simulated' ? 'synthetic-only' : 'phi',
+    teeType:
+      checks.some(({ id, status }) => id === 'quote-format' && status === 'pass') && guest ? guest.teeType : null,
+    gpuTeeEnabled:
+      scope === 'service' &&
+      gpus !== null &&
+      checks.every(
+        ({ id, status }) =>
+          !id.startsWith('gpu') ||
+          status === 'pass' ||
+          (status === 'not-run' && policy.gpu !== null && dispensable(id)),
+      ),
+    compliance: { hipaa: null }, // no signed statement exists yet
+    trust,
+    trustRootSha256: guest?.rootSha256 ?? null,
+    codeHash: guest?.codeHash ?? null,
+    tcbStatus: guest?.level?.status ?? null,
+    advisories: guest?.level?.advisories ?? [],
+    gpus: gpus?.devices ?? [],
+    checks,
+  };
+}
+
+/** The makers' roots stand for hardware; every other root, also of a single GPU, can at most stand for a simulation. */
+function trustLabelOf(guest: Pick<Guest, 'rootSha256'> | null, gpus: VerifiedGpus | null): TrustLabel {
+  const root = guest?.rootSha256;
+  if (!root) return 'none';
+  if (gpus?.simulated) return 'simulated';
+  if (root === INTEL_SGX_ROOT_CA_SHA256) return 'intel-tdx';
+  return AMD_ROOTS_SHA256.includes(root) ? 'amd-sev-snp' : 'simulated';
 }
 
 /** The one sentence for people, and the exit code of `abaton verify`. */
-export function summarizeVerdict({ send, trust }: Pick<Verdict, 'send' | 'trust'>): {
+export function summarizeVerdict({ scope, valid, send, trust }: Pick<Verdict, 'scope' | 'valid' | 'send' | 'trust'>): {
   headline: string;
   exitCode: 0 | 3;
 } {
+  if (scope === 'evidence-only')
+    return valid
+      ? { headline: 'Evidence holds; it says nothing of a service, and nothing may be sent on it', exitCode: 0 }
+      : { headline: 'Evidence does NOT hold', exitCode: 3 };
   if (send === 'phi') return { headline: 'Safe to send PHI', exitCode: 0 };
   if (send === 'synthetic-only') return { headline: 'Safe to send SYNTHETIC data only', exitCode: 0 };
   return { headline: trust === 'simulated' ? 'DO NOT send PHI (simulated)' : 'DO NOT send PHI', exitCode: 3 };

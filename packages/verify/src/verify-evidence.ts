@@ -1,25 +1,23 @@
 /**
- * The specification of what this package believes, one named step per line. A step runs when what it needs has been
- * established by the steps before it; so a revoked certificate, an old platform and the wrong code are told apart.
+ * The specification of what this package believes: from an evidence document to a verdict, one named step per line.
+ * Read on in verify-guest.ts, then tdx/verify-tdx.ts or snp/verify-snp.ts, then gpu/verify-gpu.ts: the same form.
  */
-
 import { askedFor, Checklist } from './checklist.ts';
-import { verifyEventLog } from './dstack/event-log.ts';
-import { attestedCodeHash, verifyListed, verifyOsMeasurement, verifyTdAttributes } from './dstack/measurements.ts';
+import type { VerifyContext } from './context.ts';
+import type { MeasuredApp } from './dstack/event-log.ts';
+import { verifyGpuBoot } from './dstack/gpu-boot.ts';
 import { refuse } from './errors.ts';
-import type { TdxCollateral } from './evidence.ts';
-import { parseEvidence } from './evidence-format.ts';
+import { type Evidence, parseEvidence, type ReportDataPreimage } from './evidence.ts';
 import { hexToBytes } from './formats/bytes.ts';
-import type { Policy } from './policy.ts';
+import { gpusOf } from './gpu/gpu-devices.ts';
+import { computeGpuEvidenceSha256, computeGpuNonce } from './gpu/gpu-evidence.ts';
+import { type VerifiedGpus, verifyGpu } from './gpu/verify-gpu.ts';
+import { type Policy, verifyListed } from './policy.ts';
 import { verifyReportData } from './report-data.ts';
-import { fingerprint, trustLabelOf, verifyRoot } from './roots.ts';
-import { verifyLists, verifyPckChain, verifyTcb } from './tdx/collateral.ts';
-import { CollateralCache } from './tdx/collateral-cache.ts';
-import { verifyQeIdentity, verifyTdxModule } from './tdx/platform.ts';
-import { verifyQuoteSignature } from './tdx/quote-signature.ts';
-import { combineLevels, platformLevel, type TcbLevel, verifyTcbLevel } from './tdx/tcb.ts';
-import { parseTdxQuote } from './tdx/tdx-quote.ts';
+import { fingerprint } from './roots.ts';
 import { conclude, type Verdict } from './verdict.ts';
+import { VerifiedCache } from './verified-cache.ts';
+import { type Guest, verifySnpGuest, verifyTdxGuest } from './verify-guest.ts';
 
 export interface VerifyEvidenceInput {
   /** A parsed evidence document, from anybody. */
@@ -33,65 +31,28 @@ export interface VerifyEvidenceInput {
     /** SHA-256 of the SubjectPublicKeyInfo of the TLS peer, hex. Null: not bound to a channel, and then nothing may be sent. */
     tlsSpkiSha256: string | null;
   };
-  /** SHA-256 of the root certificate (DER) of a software TEE, hex. It never changes the label `simulated`. */
-  acceptSimulatedRootSha256?: string;
-  /** Saves verifying the signatures of the same collateral again. */
-  cache?: CollateralCache;
+  /** SHA-256 of root certificates (DER) of simulated platforms and GPUs, hex. They never change the label `simulated`. */
+  acceptedRootsSha256?: readonly string[];
+  /** Saves verifying the same collateral, GPU certificates and RIMs again. */
+  cache?: VerifiedCache;
 }
 
 /** Never throws on hostile evidence: every refusal is a failed check. Rejects only on a programming error. */
 export async function verifyEvidence(input: VerifyEvidenceInput): Promise<Verdict> {
-  const { policy, nowMs, expect, cache = new CollateralCache() } = input;
+  const { policy, nowMs, expect, acceptedRootsSha256 = [], cache = new VerifiedCache() } = input;
+  const context: VerifyContext = { policy, nowMs, acceptedRootsSha256, cache };
   const checklist = new Checklist();
   const step = checklist.step.bind(checklist);
-  const found: { level: TcbLevel | null; codeHash: string | null } = { level: null, codeHash: null };
 
   // What it says
   const evidence = await step('evidence-format', [], () => parseEvidence(input.evidence));
-  const quote = await step('quote-format', [evidence], ({ quote }) => parseTdxQuote(hexToBytes(quote)));
 
-  // Who says it: a platform, up to a root, by collateral that the same root has signed
-  await step('trust-root', [quote], ({ pckChain }) => verifyRoot(pckChain[2], input.acceptSimulatedRootSha256));
-  const chain = await step('certificate-chain', [quote], ({ pckChain }) => verifyPckChain(pckChain, nowMs));
-  const collateral = evidence && askedFor(evidence.collateral, 'no collateral');
-  const lists = await step('revocation-lists', [chain, collateral], async (chain, collateral) =>
-    verifyLists(await cache.lists(collateral, chain.rootDer), chain, nowMs),
-  );
-  const tcb = await step('collateral', [chain, evidence], async (chain, { collateral }) =>
-    verifyTcb(await cache.tcb(present(collateral), chain.rootDer), chain, lists, nowMs),
-  );
-  const signed = await step('quote-signature', [quote, chain], (quote, { leaf }) => verifyQuoteSignature(quote, leaf));
-
-  // How old the platform is
-  const qe = await step('qe-identity', [signed, tcb], ({ qe }, { qeIdentity }) => verifyQeIdentity(qe, qeIdentity));
-  const module = await step('tdx-module', [signed, tcb], ({ td }, { tcbInfo }) => verifyTdxModule(td, tcbInfo));
-  await step(
-    'tcb-status',
-    [chain, signed, tcb, qe, module],
-    ({ platform }, { td }, { tcbInfo, qeIdentity }, qe, module) => {
-      found.level = combineLevels(platformLevel(tcbInfo, platform, td.teeTcbSvn), module, qe);
-      return verifyTcbLevel(found.level, [tcbInfo, qeIdentity], policy);
-    },
-  );
-
-  // What runs there
-  await step('td-attributes', [signed], ({ td }) => verifyTdAttributes(td));
-  const app = await step('event-log', [signed, evidence], ({ td }, { eventLog }) => verifyEventLog(eventLog, td));
-  await step('os-measurement', [signed, listed(policy.osMeasurements)], ({ td }, images) =>
-    verifyOsMeasurement(td, images),
-  );
-  await step(
-    'code-hash',
-    [signed, app, evidence, listed(policy.codeHashes)],
-    ({ td }, app, { appCompose }, allowed) => {
-      found.codeHash = attestedCodeHash(appCompose, app, td);
-      return verifyListed('CODE_HASH_MISMATCH', found.codeHash, allowed);
-    },
-  );
+  // Who says it: a platform with a guest in it, and what the guest runs
+  const guest = await verifyGuest(checklist, evidence, context);
 
   // For whom and what it was said
-  const said = await step('report-data', [signed, evidence], ({ td }, { reportData }) =>
-    verifyReportData(reportData, td.reportData),
+  const said = await step('report-data', [guest.reportData, evidence], (signed, { reportData }) =>
+    verifyReportData(reportData, signed),
   );
   await step('nonce', [said], ({ nonce }) => verifyListed('NONCE_MISMATCH', nonce, [expect.nonce]));
   await step('channel', [said, askedFor(expect.tlsSpkiSha256, 'not bound')], ({ tlsSpkiSha256 }, spki) =>
@@ -108,30 +69,57 @@ export async function verifyEvidence(input: VerifyEvidenceInput): Promise<Verdic
     [said, askedFor(policy.modelRegistrySha256, 'not pinned')],
     ({ modelRegistrySha256 }, pins) => verifyListed('MODEL_REGISTRY_MISMATCH', modelRegistrySha256, pins),
   );
-  await step('gpu', [evidence, askedFor(policy.gpuRequired || null, 'not required')], () =>
-    refuse('GPU_EVIDENCE_MISSING', 'GPU evidence', 'none'),
-  );
 
-  const checks = checklist.checks();
-  const trustRootSha256 = signed && chain && fingerprint(chain.rootDer);
-  const trust = trustRootSha256 ? trustLabelOf(trustRootSha256) : 'none';
+  // Which GPUs it uses, and that they are its own
+  const gpus = await verifyOwnGpus(checklist, evidence, guest, said, context);
+
   return {
-    ...conclude(checks, trust, policy.gpuRequired),
-    teeType: quote && 'intel-tdx',
-    gpuTeeEnabled: false, // version 1 of the evidence carries none
-    compliance: { hipaa: null }, // nor a signed statement
+    ...conclude('service', checklist.checks(), guest, gpus, policy),
     requested: evidence?.requested ?? { hipaa: false, baaSigned: false, attestationPublic: false },
-    trust,
-    trustRootSha256,
-    evidenceId: evidence && fingerprint(hexToBytes(evidence.quote)),
-    codeHash: found.codeHash,
-    tcbStatus: found.level?.status ?? null,
-    advisories: found.level?.advisories ?? [],
-    checks,
+    evidenceId:
+      evidence && fingerprint(hexToBytes(evidence.teeType === 'intel-tdx' ? evidence.quote : evidence.report)),
   };
 }
 
-const listed = <T>(entries: readonly T[]) => askedFor(entries.length > 0 ? entries : null, 'none is listed');
+/** Evidence that cannot be read is reported under TDX, with nothing established. */
+async function verifyGuest(checklist: Checklist, evidence: Evidence | null, context: VerifyContext): Promise<Guest> {
+  if (evidence?.teeType === 'amd-sev-snp')
+    return verifySnpGuest(
+      checklist,
+      {
+        ...evidence,
+        report: hexToBytes(evidence.report),
+        crl: askedFor(evidence.crl === null ? null : hexToBytes(evidence.crl), 'no revocation list'),
+      },
+      context,
+    );
+  const files = evidence
+    ? { ...evidence, quote: hexToBytes(evidence.quote), collateral: evidence.collateral ?? ('none' as const) }
+    : { quote: null, collateral: null, eventLog: null, appCompose: null };
+  return verifyTdxGuest(checklist, files, context);
+}
 
-const present = (collateral: TdxCollateral | null): TdxCollateral =>
-  collateral ?? refuse('COLLATERAL_MISSING', 'collateral in the evidence', 'none');
+async function verifyOwnGpus(
+  checklist: Checklist,
+  evidence: Evidence | null,
+  guest: Guest,
+  said: ReportDataPreimage | null,
+  context: VerifyContext,
+): Promise<VerifiedGpus | null> {
+  const step = checklist.step.bind(checklist);
+  if (!evidence?.gpu) {
+    const asked = askedFor(context.policy.gpu, 'not required');
+    await step('gpu', [evidence, asked], () => refuse('GPU_EVIDENCE_MISSING', 'GPU evidence', 'none'));
+    return null;
+  }
+  const { rims, ocspResponses, evidence: list } = evidence.gpu;
+  const nonce = said && computeGpuNonce(said.nonce, said.tlsSpkiSha256);
+  const given = { evidence: list, nonce, rims, ocspResponses: ocspResponses.map(hexToBytes) };
+  const gpus = await verifyGpu(checklist, given, context);
+  const measured = guest.teeType === 'intel-tdx' ? guest.measured : askedFor<MeasuredApp>(null, 'no register for it');
+  await step('gpu-boot', [gpus, measured], ({ devices }, app) => verifyGpuBoot(app, gpusOf(devices).length));
+  await step('gpu-binding', [said, gpus], ({ gpuEvidenceSha256 }, { list }) =>
+    verifyListed('GPU_BINDING_MISMATCH', gpuEvidenceSha256 ?? 'none', [computeGpuEvidenceSha256(list)]),
+  );
+  return gpus;
+}

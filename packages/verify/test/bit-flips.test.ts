@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { CollateralCache, type Evidence, type TdxCollateral, type Verdict, verifyEvidence } from '../src/index.ts';
+import { type TdxCollateral, type TdxEvidence, type Verdict, VerifiedCache, verifyEvidence } from '../src/index.ts';
 import { good, pins } from './support/judge.ts';
 import { runs, SLOW } from './support/property.ts';
 import * as data from './support/shared-data.ts';
@@ -27,14 +27,14 @@ const random = (below: number): number => {
   return Math.floor((state / 2 ** 32) * below);
 };
 
-const cache = new CollateralCache();
-const simulated = (evidence: Evidence): Promise<Verdict> =>
+const cache = new VerifiedCache();
+const simulated = (evidence: TdxEvidence): Promise<Verdict> =>
   verifyEvidence({
     ...{ evidence, cache, nowMs: NOW_MS, policy: { ...good.policy, ...pins } },
     expect: { nonce: good.evidence.reportData.nonce, tlsSpkiSha256: good.evidence.reportData.tlsSpkiSha256 },
-    acceptSimulatedRootSha256: good.rootSha256,
+    acceptedRootsSha256: [good.rootSha256],
   });
-const real = (evidence: Evidence): Promise<Verdict> =>
+const real = (evidence: TdxEvidence): Promise<Verdict> =>
   verifyEvidence({
     ...{ evidence, cache, nowMs: data.DCAP_MS, policy: { ...good.policy, osMeasurements: [], codeHashes: [] } },
     expect: { nonce: '00'.repeat(32), tlsSpkiSha256: null },
@@ -47,8 +47,8 @@ const meaning = ({ evidenceId: _, ...verdict }: Verdict): string => JSON.stringi
 async function sweep(
   bytes: Uint8Array,
   offsets: readonly number[],
-  build: (flipped: Buffer) => Evidence,
-  judge: (evidence: Evidence) => Promise<Verdict>,
+  build: (flipped: Buffer) => TdxEvidence,
+  judge: (evidence: TdxEvidence) => Promise<Verdict>,
 ): Promise<number[]> {
   const baseline = meaning(await judge(build(Buffer.from(bytes))));
   const accepted: number[] = [];
@@ -88,7 +88,7 @@ test(`every byte of a real quote (${note})`, { skip: data.skip }, async () => {
   const evidence = data.wrap(quote, data.dcapCollateral());
   const before = (await real(evidence)).checks.findIndex(({ status }) => status === 'fail');
   assert.equal((await real(evidence)).checks[before]?.id, 'event-log'); // the platform itself holds
-  const sensitive = async (each: Evidence) => {
+  const sensitive = async (each: TdxEvidence) => {
     const verdict = await real(each);
     return { ...verdict, checks: verdict.checks.slice(0, before) };
   };
@@ -111,7 +111,7 @@ const MEMBERS: [member: keyof TdxCollateral, kind: 'crl' | 'chain' | 'json', enc
 for (const [member, kind, encoding] of MEMBERS)
   test(`bytes of ${member} (${note})`, async () => {
     const bytes = Buffer.from(good.evidence.collateral![member], encoding);
-    const build = (flipped: Buffer): Evidence => ({
+    const build = (flipped: Buffer): TdxEvidence => ({
       ...good.evidence,
       collateral: { ...good.evidence.collateral!, [member]: flipped.toString(encoding) },
     });

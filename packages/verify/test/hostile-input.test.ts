@@ -4,23 +4,23 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import {
   CHECKS,
-  CollateralCache,
   ConfigurationError,
   parseEvidence,
   parsePolicy,
   VerificationError,
+  VerifiedCache,
   verifyEvidence,
 } from '../src/index.ts';
 import { good, pins, put } from './support/judge.ts';
 import { runs } from './support/property.ts';
 import { NOW_MS } from './support/simulated-platform.ts';
 
-const cache = new CollateralCache();
+const cache = new VerifiedCache();
 const judge = (evidence: unknown) =>
   verifyEvidence({
     ...{ evidence, cache, nowMs: NOW_MS, policy: { ...good.policy, ...pins } },
     expect: { nonce: good.evidence.reportData.nonce, tlsSpkiSha256: good.evidence.reportData.tlsSpkiSha256 },
-    acceptSimulatedRootSha256: good.rootSha256,
+    acceptedRootsSha256: [good.rootSha256],
   });
 
 const refuses = async (evidence: unknown): Promise<void> => {

@@ -5,10 +5,10 @@ import {
   CHECKS,
   type Check,
   type CheckId,
-  CollateralCache,
   type Evidence,
   INTEL_SGX_ROOT_CA_SHA256,
   summarizeVerdict,
+  VerifiedCache,
 } from '../src/index.ts';
 import { conclude } from '../src/verdict.ts';
 import { failures, good, judge, pins, statusOf, unsigned } from './support/judge.ts';
@@ -266,7 +266,7 @@ test('a PCK key cannot sign collateral: its chain has another length', async () 
 });
 
 test('the cache keeps signatures and never dates, and nothing that failed', async () => {
-  const cache = new CollateralCache();
+  const cache = new VerifiedCache();
   const first = await judge({ cache });
   assert.deepEqual(await judge({ cache }), first);
   const later = await judge({ cache, nowMs: NOW_MS + 40 * DAY_MS });
@@ -280,7 +280,7 @@ test('the cache keeps signatures and never dates, and nothing that failed', asyn
 });
 
 test('the cache stays small', async () => {
-  const cache = new CollateralCache();
+  const cache = new VerifiedCache();
   for (let i = 0; i < 20; i++) await cache.lists(simulate().evidence.collateral!, good.certificates.root);
   assert.equal(cache.size, 16);
 });

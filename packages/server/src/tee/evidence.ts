@@ -56,6 +56,7 @@ export function createEvidenceSource({ agent, collateral, log, binding }: Eviden
         appCompose,
         reportData,
         collateral: attached,
+        gpu: null,
         requested,
       };
     },

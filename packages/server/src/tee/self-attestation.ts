@@ -6,11 +6,12 @@
 import { createHash, randomBytes } from 'node:crypto';
 import {
   AbatonError,
-  CollateralCache,
   type Evidence,
   type Policy,
+  parsePolicy,
   type TrustLabel,
   type Verdict,
+  VerifiedCache,
   verifyEvidence,
 } from '@abaton/verify';
 import type { AuditEvent, AuditTrail } from '../audit/events.ts';
@@ -67,23 +68,19 @@ const RETRY_MS = 15_000; // after a failure: the door is closed, so look again s
 /** Pins what this process saw of itself at boot. */
 export function selfPolicy({ appCompose, measurements }: AgentInfo, binding: EvidenceBinding): Policy {
   const { mrtd, rtmr0, rtmr1, rtmr2 } = measurements;
-  return {
+  return parsePolicy({
     version: 1,
     codeHashes: [`sha256:${createHash('sha256').update(appCompose).digest('hex')}`],
     osMeasurements: [{ name: 'as seen at boot: self-consistency, not trust', mrtd, rtmr0, rtmr1, rtmr2 }],
     manifestSha256: [binding.manifestSha256],
     policySha256: [binding.policySha256],
     modelRegistrySha256: [binding.modelRegistrySha256],
-    tcbStatuses: ['UpToDate'],
-    advisories: [],
-    minTcbEvaluationDataNumber: 0,
-    gpuRequired: false,
-  };
+  });
 }
 
 export function createSelfAttestation(options: MonitorOptions): SelfAttestationMonitor {
   const { evidence, policy, tlsSpkiSha256, simulatedRootSha256, intervalMs, audit, logger, nowMs = Date.now } = options;
-  const cache = new CollateralCache();
+  const cache = new VerifiedCache();
   const kept = new Map<string, SelfAttestation>();
   let newest: SelfAttestation | null = null;
   let began = { wall: 0, monotonic: 0 };
@@ -101,7 +98,7 @@ export function createSelfAttestation(options: MonitorOptions): SelfAttestationM
         nowMs: nowMs(),
         expect: { nonce, tlsSpkiSha256 },
         cache,
-        ...(simulatedRootSha256 ? { acceptSimulatedRootSha256: simulatedRootSha256 } : {}),
+        ...(simulatedRootSha256 ? { acceptedRootsSha256: [simulatedRootSha256] } : {}),
       });
       const { evidenceId: id, trust, codeHash } = verdict;
       const state = verdict.valid && verdict.send !== 'nothing' ? 'verified' : 'failed';

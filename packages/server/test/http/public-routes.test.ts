@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { connectVerified, type VerifiedConnection, verifyAttestation } from '@abaton/client';
-import { rootOf, verifyCheckpoint } from '@abaton/verify';
+import { parsePolicy, rootOf, verifyCheckpoint } from '@abaton/verify';
 import { errorOf } from '../../src/errors.ts';
 import { createApp } from '../../src/http/app.ts';
 import { createRateLimit } from '../../src/http/rate-limit.ts';
@@ -63,8 +63,8 @@ async function ask(path: string, method = 'GET') {
   return { ...response, bytes, text: Buffer.from(bytes).toString() };
 }
 
-const policy = () => ({ ...server.tee.policy, manifestSha256: [server.binding.manifestSha256] });
-const connect = () => connectVerified({ url, policy: policy(), acceptSimulatedRootSha256: server.tee.rootSha256 });
+const policy = () => parsePolicy({ ...server.tee.policy, manifestSha256: [server.binding.manifestSha256] });
+const connect = () => connectVerified({ url, policy: policy(), acceptedRootsSha256: [server.tee.rootSha256] });
 
 test('evidence verifies over the connection that it came on, with the label simulated', async () => {
   const { verdict, keyExchange, evidence, close } = await connect();
@@ -80,7 +80,7 @@ test('the same evidence is refused without the pinned root, and for other code',
   const unpinned = await verifyAttestation({ url, policy: policy() });
   assert.deepEqual([unpinned.valid, unpinned.send], [false, 'nothing']);
   const other = { ...policy(), codeHashes: [`sha256:${'00'.repeat(32)}`] };
-  const refused = await verifyAttestation({ url, policy: other, acceptSimulatedRootSha256: server.tee.rootSha256 });
+  const refused = await verifyAttestation({ url, policy: other, acceptedRootsSha256: [server.tee.rootSha256] });
   assert.equal(refused.checks.find(({ id }) => id === 'code-hash')?.code, 'CODE_HASH_MISMATCH');
 });
 
@@ -96,7 +96,7 @@ test("evidence of this server does not hold for another server's connection", as
   const verdict = await verifyAttestation({
     url: `https://localhost:${relay.port}`,
     policy: policy(),
-    acceptSimulatedRootSha256: server.tee.rootSha256,
+    acceptedRootsSha256: [server.tee.rootSha256],
   });
   assert.equal(verdict.checks.find(({ id }) => id === 'channel')?.code, 'CHANNEL_MISMATCH');
   assert.equal(verdict.send, 'nothing');
@@ -139,7 +139,7 @@ test('public facts and health', async () => {
 test('health is 503 with the reasons while the gate is closed, and evidence shows them to everybody', async () => {
   await server.tee.setFault('tcb-revoked');
   await server.monitor.attest();
-  const verdict = await verifyAttestation({ url, policy: policy(), acceptSimulatedRootSha256: server.tee.rootSha256 });
+  const verdict = await verifyAttestation({ url, policy: policy(), acceptedRootsSha256: [server.tee.rootSha256] });
   assert.equal(verdict.checks.find(({ id }) => id === 'tcb-status')?.code, 'TCB_REVOKED');
   await server.tee.setFault('agent-down');
   await server.monitor.attest();

@@ -6,18 +6,16 @@
  *   1.3.6.1.4.1.62397.1.2  event log, JSON
  *   1.3.6.1.4.1.62397.1.8  VersionedAttestation       (replaces both)
  */
-
 import { reading } from '../errors.ts';
-import type { TdxEvent } from '../evidence.ts';
-import { parseEventLog } from '../evidence-format.ts';
-import { bytesToHex, decodeUtf8, equalBytes, malformed } from '../formats/bytes.ts';
+import { parseEventLog, type TdxEvent } from '../evidence.ts';
+import { decodeUtf8, equalBytes, malformed } from '../formats/bytes.ts';
 import { parseDer, TAG } from '../formats/der.ts';
-import { ScaleReader } from '../formats/scale.ts';
 import { parseJson } from '../formats/schema.ts';
 import { type Certificate, parseCertificate } from '../pki/x509.ts';
 import { computeRaTlsReportData } from '../report-data.ts';
 import { fingerprint } from '../roots.ts';
 import { parseTdxQuote } from '../tdx/tdx-quote.ts';
+import { parseVersionedAttestation } from './versioned-attestation.ts';
 
 const DSTACK = '1.3.6.1.4.1.62397.1';
 
@@ -51,31 +49,13 @@ function parseAttestation({ extensions }: Certificate): Attestation {
     return extension ? parseDer(extension.value, TAG.OCTET_STRING).value : null;
   };
   const versioned = octets(8);
-  if (versioned) return parseVersionedAttestation(versioned);
+  if (versioned) {
+    const attestation = parseVersionedAttestation(versioned);
+    return attestation.teeType === 'intel-tdx'
+      ? attestation
+      : malformed('certificate of a guest that is not under TDX');
+  }
   const [quote, eventLog] = [octets(1), octets(2)];
   if (!quote || !eventLog) return malformed('certificate carries no quote and event log of dstack');
   return { quote, eventLog: parseEventLog(parseJson(decodeUtf8(eventLog))) };
-}
-
-const SCALE_V0 = 0; // first byte; a MessagePack map, version 1, is not read yet
-const KIND_TDX = 0;
-
-/** dstack's VersionedAttestation, version 0. Throws MalformedError, EVIDENCE_MALFORMED. */
-export function parseVersionedAttestation(bytes: Uint8Array): Attestation {
-  const reader = new ScaleReader(bytes);
-  if (reader.uint(1) !== SCALE_V0) malformed('attestation is not version 0');
-  if (reader.uint(1) !== KIND_TDX) malformed('attestation is not of a TDX guest');
-  const quote = reader.bytes();
-  const eventLog = reader.vector(() => ({
-    imr: reader.uint(4),
-    event_type: reader.uint(4),
-    digest: bytesToHex(reader.bytes()),
-    event: reader.string(),
-    event_payload: bytesToHex(reader.bytes()),
-  }));
-  reader.vector(() => [reader.string(), reader.bytes()]); // runtime events again
-  reader.take(64); // report_data: the quote's own counts
-  reader.string(); // VM configuration: a claim of the host
-  reader.end();
-  return { quote, eventLog: parseEventLog(eventLog) };
 }

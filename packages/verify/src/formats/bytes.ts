@@ -61,7 +61,7 @@ export class ByteReader {
     return this.#bytes.subarray(this.#at - length, this.#at);
   }
 
-  uint(length: 1 | 2 | 4): number {
+  uint(length: 1 | 2 | 3 | 4): number {
     return this.take(length).reduceRight((value, byte) => value * 256 + byte, 0);
   }
 

@@ -14,7 +14,10 @@ export const TAG = {
   UTC_TIME: 0x17,
   GENERALIZED_TIME: 0x18,
   SEQUENCE: 0x30,
+  ENUMERATED: 0x0a,
   CONTEXT_0: 0xa0,
+  CONTEXT_1: 0xa1,
+  CONTEXT_2: 0xa2,
   CONTEXT_3: 0xa3,
 } as const;
 
@@ -150,6 +153,11 @@ export function timeOf(fields: DerFields): number {
   if (!parts) return malformed('DER: time is not in the form of RFC 5280');
   const [, year, month, day, hour, minute, second] = parts;
   return parseUtcTime(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
+}
+
+/** For formats that have GeneralizedTime alone. */
+export function generalizedTimeOf(fields: DerFields): number {
+  return timeOf(new DerFields(fields.next(TAG.GENERALIZED_TIME).raw));
 }
 
 /** `YYYY-MM-DDTHH:MM:SSZ`, in ms. Refuses a 31st of June, which Date would move to July. */

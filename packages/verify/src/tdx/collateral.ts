@@ -14,6 +14,8 @@ import { type Certificate, isoOf, isWithin, parseCertificate, verifyChain, verif
 import { type PckPlatform, parsePckPlatform } from './pck-extension.ts';
 import { parseQeIdentity, parseTcbInfo, type QeIdentity, type TcbInfo } from './tcb-info.ts';
 
+const DAY_MS = 86_400_000;
+
 /** Leaf, CA and root, verified, and the platform that the leaf names. Whether the root is trusted is another question. */
 export interface PckChain {
   leaf: Certificate;
@@ -97,25 +99,27 @@ export async function authenticateTcb(collateral: TdxCollateral, rootDer: Uint8A
 
 /**
  * Both documents are in date, their signers are not on the root's list, and they speak of this platform. `lists` is
- * null when its own check has failed. Throws COLLATERAL_EXPIRED, COLLATERAL_INVALID, CERTIFICATE_INVALID or CERTIFICATE_REVOKED.
+ * null when its own check has failed. Throws COLLATERAL_EXPIRED, COLLATERAL_TOO_OLD, COLLATERAL_INVALID,
+ * CERTIFICATE_INVALID or CERTIFICATE_REVOKED.
  */
 export function verifyTcb(
   tcb: TcbCollateral,
   { platform }: PckChain,
   lists: RevocationLists | null,
+  maxAgeDays: number | null,
   nowMs: number,
 ): TcbCollateral {
   for (const chain of tcb.signerChains) {
     verifyDates(chain, nowMs);
     if (lists) verifyNotRevoked(chain[0]!, lists.root);
   }
-  for (const { issueDate, nextUpdate } of [tcb.tcbInfo, tcb.qeIdentity])
+  for (const { issueDate, nextUpdate } of [tcb.tcbInfo, tcb.qeIdentity]) {
+    const seen = `${isoOf(issueDate)} to ${isoOf(nextUpdate)}`;
     if (!isWithin(nowMs, issueDate, nextUpdate))
-      refuse(
-        'COLLATERAL_EXPIRED',
-        `collateral valid at ${isoOf(nowMs)}`,
-        `${isoOf(issueDate)} to ${isoOf(nextUpdate)}`,
-      );
+      refuse('COLLATERAL_EXPIRED', `collateral valid at ${isoOf(nowMs)}`, seen);
+    if (maxAgeDays !== null && nowMs > issueDate + maxAgeDays * DAY_MS)
+      refuse('COLLATERAL_TOO_OLD', `collateral issued within ${maxAgeDays} days before ${isoOf(nowMs)}`, seen);
+  }
   const [expected, seen] = [platform, tcb.tcbInfo].map(({ fmspc, pceId }) => `FMSPC ${fmspc}, PCEID ${pceId}`);
   if (seen !== expected) refuse('COLLATERAL_INVALID', `TCB info for ${expected}`, seen!);
   return tcb;

@@ -12,7 +12,7 @@ import {
   parseJson,
   text,
 } from '../formats/schema.ts';
-import { TCB_STATUSES, type TcbStatus } from './tcb.ts';
+import { TCB_STATUSES, type TcbStatus } from './tcb-status.ts';
 
 interface Dated {
   /** In ms. */

@@ -6,18 +6,7 @@ import { refuse } from '../errors.ts';
 import type { Policy } from '../policy.ts';
 import type { PckPlatform } from './pck-extension.ts';
 import type { TcbInfo } from './tcb-info.ts';
-
-/** From good to bad. */
-export const TCB_STATUSES = [
-  'UpToDate',
-  'SWHardeningNeeded',
-  'ConfigurationNeeded',
-  'ConfigurationAndSWHardeningNeeded',
-  'OutOfDate',
-  'OutOfDateConfigurationNeeded',
-  'Revoked',
-] as const;
-export type TcbStatus = (typeof TCB_STATUSES)[number];
+import { TCB_STATUSES, type TcbStatus } from './tcb-status.ts';
 
 export interface TcbLevel {
   status: TcbStatus;
@@ -71,19 +60,21 @@ export function verifyTcbLevel(
   { status, advisories }: TcbLevel,
   documents: readonly { tcbEvaluationDataNumber: number }[],
   policy: Policy,
+  nowMs: number,
 ): string {
-  const allowed = policy.tcbStatuses.join(' or ') || 'no status';
-  if (status === 'Revoked') refuse('TCB_REVOKED', allowed, status);
-  if (!policy.tcbStatuses.includes(status))
+  if (status === 'Revoked') refuse('TCB_REVOKED', policy.tcbStatuses.join(' or ') || 'no status', status);
+  const grace = policy.tcbGrace.find((each) => each.status === status && nowMs <= each.until);
+  if (!grace && !policy.tcbStatuses.includes(status))
     refuse(
       status.startsWith('OutOfDate') ? 'TCB_OUT_OF_DATE' : 'TCB_STATUS_REFUSED',
-      allowed,
+      policy.tcbStatuses.join(' or ') || 'no status',
       [status, ...advisories].join(', '),
     );
   const evaluation = Math.min(...documents.map(({ tcbEvaluationDataNumber }) => tcbEvaluationDataNumber));
   if (evaluation < policy.minTcbEvaluationDataNumber)
     refuse('TCB_EVALUATION_TOO_OLD', `TCB evaluation ${policy.minTcbEvaluationDataNumber} or later`, `${evaluation}`);
-  const refused = advisories.filter((advisory) => !policy.advisories.includes(advisory));
-  if (refused.length > 0) refuse('ADVISORY_REFUSED', policy.advisories.join(', ') || 'no advisory', refused.join(', '));
-  return status;
+  const allowed = [...policy.advisories, ...(grace?.advisories ?? [])];
+  const refused = advisories.filter((advisory) => !allowed.includes(advisory));
+  if (refused.length > 0) refuse('ADVISORY_REFUSED', allowed.join(', ') || 'no advisory', refused.join(', '));
+  return grace ? `${status}, accepted until ${new Date(grace.until).toISOString()}` : status;
 }

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import {
   type Check,
-  type CollateralCache,
-  type Evidence,
   type Policy,
+  type TdxEvidence,
   type Verdict,
+  type VerifiedCache,
   verifyEvidence,
 } from '../../src/index.ts';
 import { type Bent, NOW_MS, simulate } from './simulated-platform.ts';
@@ -14,13 +14,13 @@ export interface Change {
   /** Before signing. */
   bend?: (platform: Bent) => void;
   /** After signing. */
-  tamper?: (evidence: Evidence) => void;
+  tamper?: (evidence: TdxEvidence) => void;
   policy?: Partial<Policy>;
   expect?: { nonce?: string; tlsSpkiSha256?: string | null };
   nowMs?: number;
   /** Default: the root of the simulation. */
   pin?: string | null;
-  cache?: CollateralCache;
+  cache?: VerifiedCache;
 }
 
 export const good = simulate();
@@ -41,7 +41,7 @@ export function judge({ bend, tamper, policy, expect, nowMs = NOW_MS, pin, cache
     policy: { ...simulation.policy, ...policy },
     nowMs,
     expect: { nonce, tlsSpkiSha256, ...expect },
-    ...(root !== null && { acceptSimulatedRootSha256: root }),
+    ...(root !== null && { acceptedRootsSha256: [root] }),
     ...(cache && { cache }),
   });
 }

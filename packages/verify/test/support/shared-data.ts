@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import type { Evidence, TdxCollateral, TdxEvent } from '../../src/index.ts';
+import type { TdxCollateral, TdxEvent, TdxEvidence } from '../../src/index.ts';
 
 const root = process.env.ABATON_TEST_DATA ?? fileURLToPath(new URL('../../../../../shared/data', import.meta.url));
 export const skip = existsSync(`${root}/attestation`) ? false : 'needs ABATON_TEST_DATA';
@@ -40,14 +40,15 @@ export const dcapCollateral = () => collateralOf('dcap-qvl/tdx_quote_collateral.
 
 const ZEROS = '00'.repeat(32);
 
-/** Evidence around a quote that was not made for Abaton: everything can be checked but the report_data preimage. */
+/** TdxEvidence around a quote that was not made for Abaton: everything can be checked but the report_data preimage. */
 export const wrap = (
   quote: Uint8Array,
   collateral: TdxCollateral | null,
   app: Pick<TcbInfoDocument, 'event_log' | 'app_compose'> = { event_log: [], app_compose: '' },
-): Evidence => ({
+): TdxEvidence => ({
   version: 1,
   teeType: 'intel-tdx',
+  gpu: null,
   quote: Buffer.from(quote).toString('hex'),
   eventLog: app.event_log,
   appCompose: app.app_compose,

@@ -6,11 +6,11 @@
 import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import {
   computeReportData,
-  type Evidence,
   type Policy,
   parsePolicy,
   type ReportDataPreimage,
   type TdxEvent,
+  type TdxEvidence,
 } from '../../src/index.ts';
 import { bits, context, integer, octets, oid, sequence, TRUE, tlv, utcTime, utf8 } from './der-writer.ts';
 
@@ -319,7 +319,7 @@ function makeRoot(options: CertificateOptions, signer: KeyObject): Buffer {
 }
 
 export interface Simulation {
-  evidence: Evidence;
+  evidence: TdxEvidence;
   rootSha256: string;
   policy: Policy;
   certificates: Record<keyof Bent['certificates'], Buffer>;
@@ -345,7 +345,7 @@ export function simulate(bend: (platform: Bent) => void = () => {}): Simulation 
   const good = goodPlatform();
   return {
     evidence: {
-      ...{ version: 1, teeType: 'intel-tdx', eventLog: platform.eventLog, appCompose: platform.appCompose },
+      ...{ version: 1, teeType: 'intel-tdx', gpu: null, eventLog: platform.eventLog, appCompose: platform.appCompose },
       quote: makeQuote(platform, toPem(...platform.quoteChain.map((name) => made[name]))).toString('hex'),
       reportData: platform.reportData,
       collateral: {

@@ -1,0 +1,97 @@
+/**
+ * NVIDIA's evidence list, as its attestation SDK and `nvattest` write it, and its digests. Also the form before it, with
+ * one nonce for all and the report as base64 of hex text, which is read as if it had been written today.
+ */
+import { reading, refuse } from '../errors.ts';
+import { decodeBase64, decodeUtf8, encodeBase64, hexToBytes, malformed, utf8ToBytes } from '../formats/bytes.ts';
+import { canonicalize } from '../formats/jcs.ts';
+import { hexOfAnyCase, list, object, oneOf, type Parse, text } from '../formats/schema.ts';
+import { GPU_ARCHITECTURES, type GpuArchitecture } from '../policy.ts';
+import { fingerprint } from '../roots.ts';
+
+export interface GpuEvidence {
+  arch: GpuArchitecture;
+  /** 32 bytes, hex. */
+  nonce: string;
+  /** The report (spdm-report.ts), base64. */
+  evidence: string;
+  /** The certificate chain, leaf first, base64 of PEM. */
+  certificate: string;
+}
+
+const DEVICES = 24; // 8 GPUs and 4 switches in one HGX system, twice over
+const REPORT_CHARS = 32 * 1024; // [12 kB as base64 of hex]
+const CHAIN_CHARS = 32 * 1024; // [6.4 kB]
+const open = { open: true }; // NVIDIA adds members, such as `version`
+
+const base64 =
+  (maxLength: number): Parse<string> =>
+  (value, path) => {
+    const parsed = text(maxLength)(value, path);
+    decodeBase64(parsed);
+    return parsed;
+  };
+
+const item = object<GpuEvidence>(
+  {
+    arch: oneOf(...GPU_ARCHITECTURES),
+    nonce: hexOfAnyCase(32),
+    evidence: base64(REPORT_CHARS),
+    certificate: base64(CHAIN_CHARS),
+  },
+  open,
+);
+const today = list(item, DEVICES);
+
+const before = object({
+  arch: text(20),
+  nonce: text(64),
+  evidence_list: list(object({ evidence: base64(REPORT_CHARS), certificate: text(CHAIN_CHARS) }, open), DEVICES),
+});
+
+/** Throws GPU_EVIDENCE_MALFORMED, or GPU_EVIDENCE_UNSUPPORTED for another architecture. */
+export const parseGpuEvidence = (json: unknown): GpuEvidence[] =>
+  reading('GPU_EVIDENCE_MALFORMED', 'GPU evidence', () => {
+    const items = Array.isArray(json) ? json : modernize(json);
+    for (const each of items) refuseOtherArchitecture(each);
+    const parsed = today(items, 'gpuEvidence');
+    return parsed.length > 0 ? parsed : malformed('GPU evidence lists no device');
+  });
+
+function refuseOtherArchitecture(value: unknown): void {
+  const arch = (value as { arch?: unknown } | null)?.arch;
+  if (typeof arch === 'string' && !GPU_ARCHITECTURES.some((known) => known === arch))
+    refuse('GPU_EVIDENCE_UNSUPPORTED', GPU_ARCHITECTURES.join(' or '), arch.slice(0, 20));
+}
+
+function modernize(json: unknown): unknown[] {
+  const { arch, nonce, evidence_list } = before(json, 'gpuEvidence');
+  return evidence_list.map(({ evidence, certificate }) => ({
+    ...{ arch, nonce, certificate },
+    evidence: encodeBase64(hexToBytes(hexText(decodeUtf8(decodeBase64(evidence))))),
+  }));
+}
+
+const hexText = (value: string): string =>
+  /^([0-9a-f]{2})+$/.test(value) ? value : malformed('report is not the hex text of older evidence');
+
+/** What report_data names: SHA-256 over the canonical JSON of the list, hex. Members that others add do not count. */
+export const computeGpuEvidenceSha256 = (devices: readonly GpuEvidence[]): string =>
+  fingerprint(
+    utf8ToBytes(
+      canonicalize(devices.map(({ arch, nonce, evidence, certificate }) => ({ arch, nonce, evidence, certificate }))),
+    ),
+  );
+
+/**
+ * The nonce for which the GPUs are asked: `SHA-256("abaton-gpu-v1:" ‖ JCS({ nonce, tlsSpkiSha256 }))`, hex. A report of a
+ * GPU then belongs to this nonce of the verifier and to this TLS key, before any quote names it.
+ */
+export const computeGpuNonce = (nonce: string, tlsSpkiSha256: string): string =>
+  fingerprint(utf8ToBytes(`abaton-gpu-v1:${canonicalize({ nonce, tlsSpkiSha256 })}`));
+
+/** Report and certificate chain of one device, decoded. */
+export const decodeGpuEvidence = ({ evidence, certificate }: GpuEvidence): { report: Uint8Array; chain: string } => ({
+  report: decodeBase64(evidence),
+  chain: decodeUtf8(decodeBase64(certificate)),
+});

@@ -1,0 +1,90 @@
+/**
+ * Reference measurements of NVIDIA (RIM): a software identification tag (ISO/IEC 19770-2, TCG Reference Integrity
+ * Manifest), one for each driver and for each VBIOS, that lists what the firmware of a device may measure.
+ */
+import { refuse, VerificationError } from '../errors.ts';
+import { MalformedError, malformed } from '../formats/bytes.ts';
+import { type Certificate, isoOf, isWithin } from '../pki/x509.ts';
+import { attributeOf, childrenNamed, onlyChild, parseXml, type XmlElement } from './xml.ts';
+import { verifyXmlSignature } from './xml-signature.ts';
+
+/**
+ * SHA-256 of the DER of "NVIDIA CoRIM signing Root CA" (P-384, until 2053-03-08), the trust anchor of RIMs.
+ * Published with NVIDIA's local GPU verifier as verifier_RIM_root.pem.
+ */
+export const NVIDIA_RIM_ROOT_SHA256 = '12977b5115acb0381179279fffeb5a8c4d264971ebb32298023a465fa41df5d1';
+
+export interface Rim {
+  kind: 'driver' | 'vbios';
+  /** 580.159.03 or 96.00.74.00.20 */
+  version: string;
+  /** Index of each active measurement → the values it may have, lower-case hex. */
+  golden: ReadonlyMap<number, readonly string[]>;
+  /** Signer first, root last. */
+  chain: readonly Certificate[];
+  rootSha256: string;
+}
+
+const SWID = 'http://standards.iso.org/iso/19770/-2/2015/schema.xsd';
+const HASH = 'http://www.w3.org/2001/04/xmlenc#sha384';
+const MEASUREMENTS = 256; // the index of an SPDM block is one byte
+const ALTERNATIVES = 64; // real files have up to four
+const SHA384_HEX = /^[0-9a-fA-F]{96}$/;
+/** A VBIOS has five pairs of hex digits; a driver has decimal numbers. Nothing else in the file tells the two apart. */
+const VBIOS_VERSION = /^[0-9A-F]{2}(?:\.[0-9A-F]{2}){4}$/i;
+
+/** Verifies everything but dates and trust in the root. Throws RIM_INVALID. */
+export async function authenticateRim(xml: string): Promise<Rim> {
+  try {
+    const root = parseXml(xml);
+    if (root.uri !== SWID || root.local !== 'SoftwareIdentity') malformed('the document is no SoftwareIdentity');
+    const { chain, rootSha256, content } = await verifyXmlSignature(root);
+    const identity = { ...root, children: content };
+    const version = attributeOf(onlyChild(identity, SWID, 'Meta'), 'colloquialVersion');
+    const kind = VBIOS_VERSION.test(version) ? 'vbios' : 'driver';
+    return { kind, version, golden: parseGolden(onlyChild(identity, SWID, 'Payload')), chain, rootSha256 };
+  } catch (error) {
+    if (error instanceof MalformedError) refuse('RIM_INVALID', 'a RIM as NVIDIA writes it', error.message);
+    if (error instanceof VerificationError) refuse('RIM_INVALID', error.expected, error.seen);
+    throw error;
+  }
+}
+
+/** Signing certificates last a year or two: an old file has to be fetched anew. Throws RIM_EXPIRED. */
+export function verifyRimDates({ chain, version }: Rim, nowMs: number): void {
+  for (const { notBeforeMs, notAfterMs } of chain)
+    if (!isWithin(nowMs, notBeforeMs, notAfterMs))
+      refuse(
+        'RIM_EXPIRED',
+        `a signer valid at ${isoOf(nowMs)}`,
+        `${version}: ${isoOf(notBeforeMs)} to ${isoOf(notAfterMs)}`,
+      );
+}
+
+function parseGolden(payload: XmlElement): Map<number, string[]> {
+  const golden = new Map<number, string[]>();
+  const seen = new Set<number>();
+  for (const resource of childrenNamed(payload, SWID, 'Resource')) {
+    if (attributeOf(resource, 'type') !== 'Measurement') continue;
+    const index = numberOf(resource, 'index', MEASUREMENTS);
+    if (seen.has(index)) malformed(`measurement ${index} occurs twice`);
+    seen.add(index);
+    const active = attributeOf(resource, 'active');
+    if (active !== 'True' && active !== 'False') malformed('active must be True or False');
+    const count = numberOf(resource, 'alternatives', ALTERNATIVES);
+    const values = Array.from({ length: count }, (_, i) => attributeOf(resource, `Hash${i}`, HASH));
+    if (!values.every((value) => SHA384_HEX.test(value))) malformed(`measurement ${index} is not of SHA-384`);
+    if (active === 'True')
+      golden.set(
+        index,
+        values.map((value) => value.toLowerCase()),
+      );
+  }
+  return golden.size > 0 ? golden : malformed('no measurement is active');
+}
+
+function numberOf(resource: XmlElement, name: string, below: number): number {
+  const text = attributeOf(resource, name);
+  const value = Number(text);
+  return /^(0|[1-9]\d*)$/.test(text) && value < below ? value : malformed(`${name} is not a number below ${below}`);
+}

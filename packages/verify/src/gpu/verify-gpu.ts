@@ -1,0 +1,151 @@
+/**
+ * NVIDIA GPUs in confidential mode, one named step per line; each covers all devices, and a failure names the device.
+ * The steps are those of NVIDIA's attestation SDK. What a report does not say, whether confidential mode is on, is
+ * measured by the guest (dstack/gpu-boot.ts); that the GPU is in this very machine, nothing proves (docs/guide/verify.md).
+ */
+import { askedFor, type Checklist, NotAsked } from '../checklist.ts';
+import type { VerifyContext } from '../context.ts';
+import { reading, refuse, VerificationError } from '../errors.ts';
+import { bytesToHex } from '../formats/bytes.ts';
+import { parseOcspResponse, verifyOcsp } from '../pki/ocsp.ts';
+import { verifyDates } from '../pki/x509.ts';
+import { verifyListed } from '../policy.ts';
+import { verifyRoot } from '../roots.ts';
+import {
+  authenticateDeviceChain,
+  NVIDIA_DEVICE_ROOT_SHA256,
+  verifyFirmwareId,
+  verifyReportSignature,
+} from './device-chain.ts';
+import { each, eachInTurn } from './each-device.ts';
+import { verifyGolden } from './golden.ts';
+import { type GpuDevice, verifyDevices } from './gpu-devices.ts';
+import { decodeGpuEvidence, type GpuEvidence, parseGpuEvidence } from './gpu-evidence.ts';
+import { authenticateRim, NVIDIA_RIM_ROOT_SHA256, type Rim, verifyRimDates } from './rim.ts';
+import { parseSpdmReport, type SpdmReport } from './spdm-report.ts';
+
+export interface VerifiedGpus {
+  /** The evidence as it was read. */
+  list: GpuEvidence[];
+  devices: GpuDevice[];
+  /** A root was not NVIDIA's, but one that the caller has named. */
+  simulated: boolean;
+}
+
+interface GpuGiven {
+  /** Parsed JSON. */
+  evidence: unknown;
+  /** The nonce that the GPUs were asked for, hex. */
+  nonce: string | NotAsked | null;
+  /** XML. */
+  rims: readonly string[];
+  /** DER. */
+  ocspResponses: readonly Uint8Array[];
+}
+
+/** Returns null when a report could not be trusted. */
+export async function verifyGpu(
+  checklist: Checklist,
+  given: GpuGiven,
+  { policy, nowMs, acceptedRootsSha256, cache }: VerifyContext,
+): Promise<VerifiedGpus | null> {
+  const step = checklist.step.bind(checklist);
+  const read = await step('gpu', [given.evidence], (json) => {
+    const list = parseGpuEvidence(json);
+    const reports = each(list, (device) => parseSpdmReport(decodeGpuEvidence(device).report, device.arch));
+    return { list, reports };
+  });
+
+  // Who says it: devices, up to NVIDIA's root
+  const chains = await step('gpu-certificates', [read], async ({ list }) => {
+    const chains = await eachInTurn(list, (device) => {
+      const pem = decodeGpuEvidence(device).chain;
+      return cache.once('device chain', [pem], () => authenticateDeviceChain(pem));
+    });
+    each(chains, ({ certificates }) => verifyDates(certificates, nowMs));
+    return chains;
+  });
+  await step('gpu-root', [chains], (chains) =>
+    each(chains, ({ rootSha256 }) => verifyRoot(rootSha256, [NVIDIA_DEVICE_ROOT_SHA256], acceptedRootsSha256)),
+  );
+  const signed = await step('gpu-signature', [read, chains], async ({ list, reports }, chains) => {
+    await eachInTurn(reports, (report, index) => verifyReportSignature(report, chains[index]!.leaf));
+    return {
+      list,
+      reports,
+      devices: reports.map((report, index) => describe(list[index]!, report, chains[index]!.ueid)),
+    };
+  });
+  await step('gpu-firmware', [signed, chains], ({ reports, devices }, chains) => {
+    each(reports, ({ firmwareId }, index) => firmwareId && verifyFirmwareId(firmwareId, chains[index]!.leaf));
+    const silent = reports.findIndex(({ firmwareId, driverVersion }) => firmwareId === null && driverVersion !== null);
+    return silent < 0 ? true : new NotAsked(`GPU ${silent} does not say (driver ${devices[silent]!.driverVersion})`);
+  });
+  await step('gpu-nonce', [signed, given.nonce], ({ reports }, nonce) =>
+    each(reports, (report) => verifyListed('NONCE_MISMATCH', bytesToHex(report.nonce), [nonce])),
+  );
+
+  // What runs on them, and what the policy demands
+  const rims = await step(
+    'gpu-rims',
+    [askedFor(given.rims.length > 0 ? given.rims : null, 'none given')],
+    async (xmls) => {
+      const rims = await eachInTurn(xmls, (xml) => cache.once('RIM', [xml], () => authenticateRim(xml)), 'RIM');
+      each(
+        rims,
+        (rim) => {
+          verifyRoot(rim.rootSha256, [NVIDIA_RIM_ROOT_SHA256], acceptedRootsSha256);
+          verifyRimDates(rim, nowMs);
+        },
+        'RIM',
+      );
+      return rims;
+    },
+  );
+  const responses = askedFor(given.ocspResponses.length > 0 ? given.ocspResponses : null, 'no OCSP response given');
+  await step('gpu-revocation', [chains, responses], async (chains, ders) => {
+    const parsed = ders.map((der) => reading('OCSP_INVALID', 'OCSP response', () => parseOcspResponse(der)));
+    await eachInTurn(chains, ({ certificates }) => verifyOcsp(parsed, certificates, nowMs));
+    await eachInTurn(rims ?? [], ({ chain }) => verifyOcsp(parsed, chain, nowMs), 'RIM');
+  });
+  await step(
+    'gpu-measurements',
+    [signed, given.rims.length > 0 ? rims : askedFor(rims, 'no RIM given')],
+    ({ reports }, rims) => each(reports, (report) => verifyGoldenOfAny(report, rims)).join('; '),
+  );
+  await step('gpu-devices', [signed], ({ devices }) => verifyDevices(devices, policy.gpu));
+
+  const roots = [...(chains ?? []), ...(rims ?? [])].map(({ rootSha256 }) => rootSha256);
+  const simulated = roots.some((root) => root !== NVIDIA_DEVICE_ROOT_SHA256 && root !== NVIDIA_RIM_ROOT_SHA256);
+  return signed && { list: signed.list, devices: signed.devices, simulated };
+}
+
+const describe = ({ arch }: GpuEvidence, { driverVersion, vbiosVersion }: SpdmReport, ueid: string): GpuDevice => ({
+  ...{ arch, ueid, driverVersion, vbiosVersion },
+});
+
+/**
+ * NVIDIA revises reference measurements under the same version, so several may be given: one driver and one VBIOS of them
+ * must fit. Throws RIM_MISSING, naming the id under which NVIDIA keeps it, or GPU_MEASUREMENT_MISMATCH.
+ */
+function verifyGoldenOfAny(report: SpdmReport, rims: readonly Rim[]): string {
+  const { driverVersion, driverRimId, vbiosVersion, vbiosRimId } = report;
+  const find = (kind: Rim['kind'], version: string, id: string): Rim[] => {
+    const found = rims.filter((rim) => rim.kind === kind && rim.version.toUpperCase() === version.toUpperCase());
+    return found.length > 0
+      ? found
+      : refuse('RIM_MISSING', id, rims.map((rim) => `${rim.kind} ${rim.version}`).join(', '));
+  };
+  const vbioses = find('vbios', vbiosVersion, vbiosRimId).map((rim) => [rim]);
+  const pairs =
+    driverVersion === null || driverRimId === null
+      ? vbioses
+      : find('driver', driverVersion, driverRimId).flatMap((driver) => vbioses.map((vbios) => [driver, ...vbios]));
+  for (const pair of pairs.slice(0, -1))
+    try {
+      return verifyGolden(report, pair);
+    } catch (error) {
+      if (!(error instanceof VerificationError)) throw error; // another revision may fit
+    }
+  return verifyGolden(report, pairs.at(-1)!);
+}

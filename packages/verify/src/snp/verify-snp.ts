@@ -1,0 +1,70 @@
+/**
+ * AMD SEV-SNP, one named step per line: from a report to what the platform has signed, and how old its firmware is. AMD
+ * signs no list of what is current, so the policy has to say it: without, that check does not run.
+ */
+import { askedFor, type Checklist, NotAsked } from '../checklist.ts';
+import type { VerifyContext } from '../context.ts';
+import { reading } from '../errors.ts';
+import { bytesToHex } from '../formats/bytes.ts';
+import { parseCrl, verifyCrl, verifyCrlDates, verifyNotRevoked } from '../pki/crl.ts';
+import { verifyDates } from '../pki/x509.ts';
+import { verifyListed } from '../policy.ts';
+import { verifyRoot } from '../roots.ts';
+import { authenticateSnpChain, verifySnpSignature } from './snp-certificates.ts';
+import { verifySnpPolicy } from './snp-policy.ts';
+import { parseSnpReport, type SnpReport } from './snp-report.ts';
+import { AMD_ROOTS_SHA256 } from './snp-roots.ts';
+import { verifySnpTcb, writeSnpTcb } from './snp-tcb.ts';
+
+export interface SnpPlatform {
+  /** What the platform has signed; null when that could not be established. */
+  report: SnpReport | null;
+  /** The firmware levels; AMD has no advisories in a form that could be listed. */
+  level: { status: string; advisories: string[] } | null;
+  /** Of the root that stands behind `report`, hex. */
+  rootSha256: string | null;
+}
+
+export async function verifySnp(
+  checklist: Checklist,
+  given: {
+    report: Uint8Array | NotAsked | null;
+    /** PEM. */
+    certificates: string | NotAsked | null;
+    /** DER. */
+    crl: Uint8Array | NotAsked | null;
+  },
+  { policy, nowMs, acceptedRootsSha256, cache }: VerifyContext,
+): Promise<SnpPlatform> {
+  const step = checklist.step.bind(checklist);
+  const read = await step('quote-format', [given.report], parseSnpReport);
+
+  // Who says it: a chip, up to AMD's root
+  const chain = await step('certificate-chain', [given.certificates], async (pem) => {
+    const chain = await cache.once('SNP chain', [pem], () => authenticateSnpChain(pem));
+    verifyDates([chain.leaf, chain.ca, chain.root], nowMs);
+    return chain;
+  });
+  await step('trust-root', [chain], ({ rootSha256 }) => verifyRoot(rootSha256, AMD_ROOTS_SHA256, acceptedRootsSha256));
+  await step('revocation-lists', [chain, given.crl], async ({ leaf, ca, root }, der) => {
+    const crl = reading('CRL_INVALID', 'CRL', () => parseCrl(der));
+    await verifyCrl(crl, root);
+    verifyCrlDates(crl, nowMs);
+    for (const certificate of [leaf, ca]) verifyNotRevoked(certificate, crl);
+  });
+  const report = await step('quote-signature', [read, chain], verifySnpSignature);
+
+  // How old it is, and which one
+  await step('tcb-status', [report, chain], (_, { tcb, product }) => {
+    const minimum = policy.snpMinimumTcb.find((each) => each.product === product);
+    return minimum ? verifySnpTcb(tcb, minimum) : new NotAsked(`no minimum for ${product}`);
+  });
+  await step('platform-id', [report, askedFor(policy.platformIds, 'not pinned')], ({ chipId }, listed) =>
+    verifyListed('PLATFORM_UNLISTED', bytesToHex(chipId), listed),
+  );
+
+  // What the host may do with the guest
+  await step('td-attributes', [report], verifySnpPolicy);
+  const level = report && chain && { status: writeSnpTcb(chain.tcb), advisories: [] };
+  return { report, level, rootSha256: report && (chain?.rootSha256 ?? null) };
+}

@@ -1,0 +1,101 @@
+/**
+ * Files instead of a service: a quote, a report, GPU evidence or reference measurements, each alone or together. Every
+ * check that they allow is run, by the same functions as for a service; the others say that nothing was given. Whatever
+ * comes out, nothing may be sent on it: a file has no nonce of yours, and ends no channel.
+ */
+import { Checklist, NotAsked } from './checklist.ts';
+import type { VerifyContext } from './context.ts';
+import { parseCollateral, parseEventLog } from './evidence.ts';
+import { verifyGpu } from './gpu/verify-gpu.ts';
+import type { Policy } from './policy.ts';
+import { fingerprint } from './roots.ts';
+import { conclude, type Verdict } from './verdict.ts';
+import { VerifiedCache } from './verified-cache.ts';
+import { type Guest, verifySnpGuest, verifyTdxGuest } from './verify-guest.ts';
+
+/** Absent members were not given. JSON members are parsed JSON, from anybody. */
+export interface EvidenceFiles {
+  /** TDX quote. */
+  quote?: Uint8Array;
+  /** DCAP collateral, JSON. */
+  collateral?: unknown;
+  /** dstack's event log, JSON. */
+  eventLog?: unknown;
+  /** The raw app_compose. */
+  appCompose?: string;
+  /** SEV-SNP report. */
+  snpReport?: Uint8Array;
+  /** PEM: VCEK, ASK, ARK; or VLEK, ASVK, ARK. */
+  certificates?: string;
+  /** AMD's revocation list, DER. */
+  crl?: Uint8Array;
+  /** dstack's MrConfigV3 document. */
+  mrConfig?: string;
+  /** NVIDIA's evidence list, JSON. */
+  gpuEvidence?: unknown;
+  /** 32 bytes, hex, that the GPUs were asked for. */
+  gpuNonce?: string;
+  /** Reference measurements, XML. */
+  rims?: readonly string[];
+  /** DER */
+  ocspResponses?: readonly Uint8Array[];
+}
+
+const NOT_GIVEN = new NotAsked('not given');
+
+/** Never throws on hostile files: every refusal is a failed check. */
+export async function verifyFiles(
+  files: EvidenceFiles,
+  options: { policy: Policy; nowMs: number; acceptedRootsSha256?: readonly string[]; cache?: VerifiedCache },
+): Promise<Verdict> {
+  const context: VerifyContext = { acceptedRootsSha256: [], cache: new VerifiedCache(), ...options };
+  const checklist = new Checklist();
+  const guest = await verifyGuestFiles(checklist, files, context);
+  const gpus =
+    files.gpuEvidence === undefined && !files.rims?.length
+      ? null
+      : await verifyGpu(
+          checklist,
+          {
+            evidence: files.gpuEvidence ?? NOT_GIVEN,
+            nonce: files.gpuNonce ?? NOT_GIVEN,
+            rims: files.rims ?? [],
+            ocspResponses: files.ocspResponses ?? [],
+          },
+          context,
+        );
+  const signed = files.quote ?? files.snpReport;
+  return {
+    ...conclude('evidence-only', checklist.checks(), guest, gpus, context.policy),
+    requested: { hipaa: false, baaSigned: false, attestationPublic: false },
+    evidenceId: signed ? fingerprint(signed) : null,
+  };
+}
+
+async function verifyGuestFiles(
+  checklist: Checklist,
+  files: EvidenceFiles,
+  context: VerifyContext,
+): Promise<Guest | null> {
+  const appCompose = files.appCompose ?? NOT_GIVEN;
+  if (files.snpReport)
+    return verifySnpGuest(
+      checklist,
+      {
+        report: files.snpReport,
+        certificates: files.certificates ?? NOT_GIVEN,
+        crl: files.crl ?? NOT_GIVEN,
+        mrConfig: files.mrConfig ?? NOT_GIVEN,
+        appCompose,
+      },
+      context,
+    );
+  if (!files.quote) return null;
+  const read = <T>(json: unknown, parse: (json: unknown) => T) => (json === undefined ? NOT_GIVEN : parse(json));
+  const parsed = await checklist.step('evidence-format', [], () => ({
+    collateral: read(files.collateral, parseCollateral),
+    eventLog: read(files.eventLog, parseEventLog),
+  }));
+  const { collateral, eventLog } = parsed ?? { collateral: null, eventLog: null };
+  return verifyTdxGuest(checklist, { quote: files.quote, collateral, eventLog, appCompose }, context);
+}
