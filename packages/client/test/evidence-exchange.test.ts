@@ -1,7 +1,7 @@
 /** Verify first, then send: what a server may answer to the question for evidence, and what the client makes of it. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import type { Evidence } from '@abaton/verify';
+import type { Evidence, TdxEvidence } from '@abaton/verify';
 import { connectVerified, NotVerifiedError, verifyAttestation } from '../src/index.ts';
 import {
   type Answer,
@@ -118,7 +118,9 @@ test('JSON that is no evidence', async (t) => {
   }))
     await t.test(what, () => assertRefused(withText(text), ['EVIDENCE_MALFORMED']));
   await t.test('a cut quote', () =>
-    assertRefused(withText(JSON.stringify({ ...genuine, quote: genuine.quote.slice(0, 2000) })), ['QUOTE_MALFORMED']),
+    assertRefused(withText(JSON.stringify({ ...genuine, quote: (genuine as TdxEvidence).quote.slice(0, 2000) })), [
+      'QUOTE_MALFORMED',
+    ]),
   );
 });
 

@@ -171,7 +171,7 @@ const common = {
   version: oneOf(1),
   appCompose: text(COMPOSE_CHARS),
   reportData,
-  gpu: optional(nullable(gpu), null),
+  gpu: nullable(gpu),
   requested: object<Evidence['requested']>({ hipaa: boolean, baaSigned: boolean, attestationPublic: boolean }),
 };
 

@@ -18,8 +18,8 @@ export type OsMeasurement =
 /** A dated exception: until then, a platform may have this status and these advisories besides the usual ones. */
 export interface TcbGrace {
   status: TcbStatus;
-  /** In ms. */
-  until: number;
+  /** 2026-09-01T00:00:00Z */
+  until: string;
   advisories: string[];
 }
 
@@ -85,8 +85,11 @@ const digests = optional(nullable(list(hexOfAnyCase(32), ENTRIES)), null);
 const name = text(200);
 const svn = integer(0, 255);
 
-const time: Parse<number> = (value, path) =>
-  parseUtcTime(text(20, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'a time like 2026-08-13T10:45:38Z')(value, path));
+const time: Parse<string> = (value, path) => {
+  const parsed = text(20, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'a time like 2026-08-13T10:45:38Z')(value, path);
+  parseUtcTime(parsed);
+  return parsed;
+};
 
 const measurement = hexOfAnyCase(48);
 const osMeasurement: Parse<OsMeasurement> = (value, path) =>

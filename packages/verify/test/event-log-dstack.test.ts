@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { verifyEventLog } from '../src/dstack/event-log.ts';
-import { attestedCodeHash } from '../src/dstack/measurements.ts';
-import { parseVersionedAttestation } from '../src/dstack/ra-tls.ts';
+import { verifyAppCompose } from '../src/dstack/measurements.ts';
+import { verifyMrConfigId } from '../src/dstack/mr-config.ts';
 import { parseEventLog, parseTdxQuote, type TdReport, type TdxEvent, VerificationError } from '../src/index.ts';
 import * as data from './support/shared-data.ts';
 import { replay, runtimeEvent } from './support/simulated-platform.ts';
@@ -11,7 +11,7 @@ import { replay, runtimeEvent } from './support/simulated-platform.ts';
 const { skip } = data;
 
 const real = (): Record<string, { events: TdxEvent[]; report: TdReport }> => {
-  const simulator = parseVersionedAttestation(data.read('dstack/simulator/attestation.bin'));
+  const simulator = data.simulatorAttestation();
   const gpu = data.readJson('dstack/verifier-fixtures/quote-report.json');
   return {
     near: { events: parseEventLog(data.nearTcbInfo().event_log), report: parseTdxQuote(data.nearQuote()).report },
@@ -36,11 +36,12 @@ test('the code hash is that of the raw app_compose, not of the same JSON written
   const { events, report } = real().near!;
   const identity = verifyEventLog(events, report);
   const { app_compose, compose_hash } = data.nearTcbInfo();
-  assert.equal(attestedCodeHash(app_compose, identity, report), `sha256:${compose_hash}`);
+  assert.equal(verifyAppCompose(app_compose, identity.composeHash), compose_hash);
+  assert.equal(verifyMrConfigId(report.mrConfigId, identity), 'MRCONFIGID of form V1');
   for (const other of [JSON.stringify(JSON.parse(app_compose)), `${app_compose}\n`])
     assert.throws(
-      () => attestedCodeHash(other, identity, report),
-      (error: VerificationError) => error.code === 'CODE_HASH_MISMATCH',
+      () => verifyAppCompose(other, identity.composeHash),
+      (error: VerificationError) => error.code === 'APP_COMPOSE_MISMATCH',
     );
 });
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseVersionedAttestation } from '../src/dstack/ra-tls.ts';
+import { parseVersionedAttestation } from '../src/dstack/versioned-attestation.ts';
 import { MalformedError } from '../src/formats/bytes.ts';
 import { ScaleReader } from '../src/formats/scale.ts';
 import {
@@ -114,7 +114,7 @@ test('compact integers of one, two and four bytes; a count beyond the input is r
 
 test("dstack's own attestation decodes to the last byte", { skip: data.skip }, () => {
   const bytes = data.read('dstack/simulator/attestation.bin');
-  const attestation = parseVersionedAttestation(bytes);
+  const attestation = data.simulatorAttestation();
   assert.equal(attestation.quote.length, 5010);
   assert.equal(attestation.eventLog.length, 33);
   const der = certificate(ext(8, bytes));

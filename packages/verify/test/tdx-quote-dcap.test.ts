@@ -4,7 +4,6 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseVersionedAttestation } from '../src/dstack/ra-tls.ts';
 import {
   type Check,
   parsePolicy,
@@ -53,7 +52,8 @@ test('near-mpc: platform, OS and code hold; only the preimage of report_data is 
   assert.deepEqual(failures(verdict.checks), ['report-data: REPORT_DATA_MISMATCH']);
   const { checks, ...rest } = verdict;
   assert.deepEqual(rest, {
-    ...{ valid: false, send: 'nothing', teeType: 'intel-tdx', gpuTeeEnabled: false, compliance: { hipaa: null } },
+    ...{ scope: 'service', valid: false, send: 'nothing', teeType: 'intel-tdx', gpuTeeEnabled: false, gpus: [] },
+    compliance: { hipaa: null },
     requested: { hipaa: true, baaSigned: false, attestationPublic: true },
     trust: 'intel-tdx',
     trustRootSha256: '44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3',
@@ -62,7 +62,7 @@ test('near-mpc: platform, OS and code hold; only the preimage of report_data is 
     ...{ tcbStatus: 'UpToDate', advisories: [] },
   });
   const ran = Object.entries(statusOf(checks)).filter(([, status]) => status === 'pass');
-  assert.equal(ran.length, 14);
+  assert.equal(ran.length, 16);
   assert.deepEqual(readQuotePlatform(data.nearQuote()), { fmspc: 'b0c06f000000', ca: 'platform' });
 });
 
@@ -93,7 +93,7 @@ test('one quote, two dates: up to date in 2025, out of date under the collateral
 const quotes = (): Record<string, Uint8Array> => ({
   near: data.nearQuote(),
   dcap: data.dcapQuote(),
-  simulator: parseVersionedAttestation(data.read('dstack/simulator/attestation.bin')).quote,
+  simulator: data.simulatorAttestation().quote,
   old: data.read('dstack/misc/tdx_quote'),
   gpu: Buffer.from(data.readJson('dstack/verifier-fixtures/quote-report.json').quote, 'hex'),
 });

@@ -1,17 +1,20 @@
-/** Evidence as a whole, on a simulated platform whose every part can be bent before it is signed. */
+/** TdxEvidence as a whole, on a simulated platform whose every part can be bent before it is signed. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   CHECKS,
   type Check,
   type CheckId,
-  type Evidence,
   INTEL_SGX_ROOT_CA_SHA256,
+  type Policy,
   summarizeVerdict,
+  type TdxEvent,
+  type TdxEvidence,
+  type Verdict,
   VerifiedCache,
 } from '../src/index.ts';
 import { conclude } from '../src/verdict.ts';
-import { failures, good, judge, pins, statusOf, unsigned } from './support/judge.ts';
+import { type Change, failures, good, judge, pins, signed, statusOf, unsigned } from './support/judge.ts';
 import { type Bent, NOW_MS, runtimeEvent, sha256, simulate, toPem } from './support/simulated-platform.ts';
 
 const DAY_MS = 86_400_000;
@@ -21,7 +24,7 @@ test('good evidence under a pinned simulated root is valid for synthetic data, a
   assert.deepEqual(failures(verdict.checks), []);
   const { checks, ...rest } = verdict;
   assert.deepEqual(rest, {
-    ...{ valid: true, send: 'synthetic-only', teeType: 'intel-tdx', gpuTeeEnabled: false },
+    ...{ scope: 'service', valid: true, send: 'synthetic-only', gpus: [], teeType: 'intel-tdx', gpuTeeEnabled: false },
     ...{ compliance: { hipaa: null }, requested: { hipaa: true, baaSigned: true, attestationPublic: true } },
     ...{ trust: 'simulated', trustRootSha256: good.rootSha256 },
     evidenceId: sha256(Buffer.from(good.evidence.quote, 'hex')).toString('hex'),
@@ -30,11 +33,11 @@ test('good evidence under a pinned simulated root is valid for synthetic data, a
   });
   assert.deepEqual(
     checks.map(({ id }) => id),
-    Object.keys(CHECKS),
+    Object.keys(CHECKS).filter((id) => !id.startsWith('gpu-')),
   );
   assert.deepEqual(
-    checks.filter(({ status }) => status !== 'pass'),
-    [{ id: 'gpu', title: CHECKS.gpu, status: 'not-run', seen: 'not required' }],
+    checks.flatMap(({ id, status, seen }) => (status === 'pass' ? [] : [`${id} ${status}: ${seen}`])),
+    ['platform-id not-run: not pinned', 'gpu not-run: not required'],
   );
   assert.deepEqual(summarizeVerdict(verdict), { headline: 'Safe to send SYNTHETIC data only', exitCode: 0 });
 });
@@ -52,48 +55,130 @@ test('the same evidence without the pin may carry nothing', async () => {
 test('what is not pinned is not required of simulated evidence', async () => {
   const verdict = await judge();
   assert.equal(verdict.send, 'synthetic-only');
-  for (const id of ['manifest', 'access-policy', 'model-registry'])
+  for (const id of ['key-provider', 'manifest', 'access-policy', 'model-registry'])
     assert.deepEqual(
       verdict.checks.find((check) => check.id === id),
       { id, title: CHECKS[id as CheckId], status: 'not-run', seen: 'not pinned' },
     );
 });
 
+const GPU = { count: null, architectures: [], driverVersions: null, vbiosVersions: null } as const;
+const rootOf = { 'intel-tdx': INTEL_SGX_ROOT_CA_SHA256, simulated: '00'.repeat(32), none: null } as const;
+
+/** What is concluded from these checks. */
+function concluded(
+  checks: Check[],
+  trust: keyof typeof rootOf,
+  gpu: Policy['gpu'],
+  scope: Verdict['scope'] = 'service',
+) {
+  const guest = { teeType: 'intel-tdx', rootSha256: rootOf[trust], level: null, codeHash: null } as const;
+  const { valid, send } = conclude(scope, checks, guest, null, { ...good.policy, gpu });
+  return { valid, send };
+}
+
 test('PHI needs the hardware root and every check', () => {
   const all = (Object.keys(CHECKS) as CheckId[]).map((id): Check => ({ id, title: CHECKS[id], status: 'pass' }));
   const without = (id: CheckId, status: Check['status']) =>
     all.map((check) => (check.id === id ? { ...check, status } : check));
-  assert.deepEqual(conclude(all, 'intel-tdx', true), { valid: true, send: 'phi' });
-  assert.deepEqual(conclude(all, 'simulated', true), { valid: true, send: 'synthetic-only' });
-  assert.deepEqual(conclude(all, 'none', true), { valid: false, send: 'nothing' });
+  const required = { ...GPU, architectures: ['HOPPER' as const], ocsp: 'required' as const };
+  assert.deepEqual(concluded(all, 'intel-tdx', required), { valid: true, send: 'phi' });
+  assert.deepEqual(concluded(all, 'simulated', required), { valid: true, send: 'synthetic-only' });
+  assert.deepEqual(concluded(all, 'intel-tdx', required, 'evidence-only'), { valid: true, send: 'nothing' });
+  assert.equal(concluded(all, 'none', required).send, 'nothing');
+  const nothing = { valid: false, send: 'nothing' };
   for (const { id } of all) {
-    const nothing = { valid: false, send: 'nothing' };
-    const skipped = id === 'gpu' ? { valid: true, send: 'phi' } : nothing;
-    assert.deepEqual(conclude(without(id, 'not-run'), 'intel-tdx', false), skipped, id);
-    assert.deepEqual(conclude(without(id, 'not-run'), 'intel-tdx', true), nothing, id);
-    assert.deepEqual(conclude(without(id, 'fail'), 'intel-tdx', false), nothing, id);
-    assert.deepEqual(conclude(without(id, 'fail'), 'simulated', false), nothing, id);
+    const optional = id === 'platform-id' ? { valid: true, send: 'phi' } : nothing;
+    const skipped = id.startsWith('gpu') ? { valid: true, send: 'phi' } : optional;
+    assert.deepEqual(concluded(without(id, 'not-run'), 'intel-tdx', null), skipped, id);
+    assert.deepEqual(concluded(without(id, 'not-run'), 'intel-tdx', required), optional, id);
+    const cached = id === 'gpu-revocation' ? { valid: true, send: 'phi' } : optional;
+    assert.deepEqual(concluded(without(id, 'not-run'), 'intel-tdx', { ...required, ocsp: 'optional' }), cached, id);
+    for (const [trust, scope] of [['intel-tdx'], ['simulated'], ['intel-tdx', 'evidence-only']] as const)
+      assert.deepEqual(concluded(without(id, 'fail'), trust, null, scope), nothing, id);
   }
-  assert.deepEqual(summarizeVerdict({ send: 'phi', trust: 'intel-tdx' }), {
-    headline: 'Safe to send PHI',
-    exitCode: 0,
+  const unsigned = all.map((check): Check => ({ ...check, status: check.id === 'event-log' ? 'pass' : 'not-run' }));
+  assert.deepEqual(concluded(unsigned, 'none', null, 'evidence-only'), nothing); // nobody has signed anything
+});
+
+test('the headline and the exit code', () => {
+  const summary = (scope: Verdict['scope'], valid: boolean, send: Verdict['send'], trust: Verdict['trust']) =>
+    Object.values(summarizeVerdict({ scope, valid, send, trust }));
+  assert.deepEqual(summary('service', true, 'phi', 'intel-tdx'), ['Safe to send PHI', 0]);
+  assert.deepEqual(summary('service', true, 'synthetic-only', 'simulated'), ['Safe to send SYNTHETIC data only', 0]);
+  assert.deepEqual(summary('service', false, 'nothing', 'intel-tdx'), ['DO NOT send PHI', 3]);
+  assert.deepEqual(summary('service', false, 'nothing', 'simulated'), ['DO NOT send PHI (simulated)', 3]);
+  for (const valid of [true, false]) {
+    const [headline, exitCode] = summary('evidence-only', valid, 'nothing', 'intel-tdx');
+    assert.equal(exitCode, valid ? 0 : 3);
+    assert.doesNotMatch(`${headline}`, /safe/i);
+  }
+});
+
+const allowed = sha256('the code that is allowed');
+const signedLog = (change: (log: TdxEvent[]) => void): Change => ({ bend: ({ eventLog }) => change(eventLog) });
+const version5 = (bodyType: 2 | 3): Change => ({
+  bend: ({ td }) => Object.assign(td, { header: td.header.replace(/^04/, '05'), bodyType }),
+});
+const variants: [name: string, change: Change][] = [
+  ['quote version 5 with the report of TDX 1.0', version5(2)],
+  ['quote version 5 with the report of TDX 1.5', version5(3)],
+  ['a listed machine', { policy: { platformIds: ['ff'.repeat(16), '07'.repeat(16)] } }],
+  [
+    "identity events after system-ready, which are the application's own",
+    signedLog((log) => log.push(runtimeEvent('compose-hash', allowed), runtimeEvent('system-ready', ''))),
+  ],
+  [
+    'a log of the runtime events alone, for the list identifies the OS',
+    {
+      tamper: (each) => {
+        each.eventLog = each.eventLog.filter(({ imr }) => imr === 3);
+      },
+    },
+  ],
+  [
+    'runtime events of version 2',
+    signedLog((log) =>
+      log.splice(
+        3,
+        log.length,
+        ...log.slice(3).map(({ event, event_payload }) => runtimeEvent(event, Buffer.from(event_payload, 'hex'), 2)),
+      ),
+    ),
+  ],
+  ['no MRCONFIGID', signed('td.mrConfigId', '00'.repeat(48))],
+  [
+    'MRCONFIGID of form 3, whose document nobody shows',
+    signed('td.mrConfigId', `03${'ab'.repeat(32)}`.padEnd(96, '0')),
+  ],
+  ['collateral of yesterday, where two days are allowed', { policy: { maxCollateralAgeDays: 2 } }],
+];
+for (const [name, change] of variants)
+  test(`accepted: ${name}`, async () => {
+    const verdict = await judge({ ...change, policy: { ...pins, ...change.policy } });
+    assert.deepEqual([failures(verdict.checks), verdict.send], [[], 'synthetic-only']);
   });
-  assert.deepEqual(summarizeVerdict({ send: 'nothing', trust: 'intel-tdx' }), {
-    headline: 'DO NOT send PHI',
-    exitCode: 3,
-  });
+
+test('a dated grace admits an old platform, and says so', async () => {
+  const tcbGrace = [{ status: 'OutOfDate' as const, until: '2030-07-01T00:00:00Z', advisories: ['INTEL-SA-00001'] }];
+  const verdict = await judge({ ...signed('pck.componentSvns.15', 1), policy: { tcbGrace } });
+  assert.deepEqual([verdict.send, verdict.tcbStatus], ['synthetic-only', 'OutOfDate']);
+  const { seen } = verdict.checks.find(({ id }) => id === 'tcb-status')!;
+  assert.equal(seen, 'OutOfDate, accepted until 2030-07-01T00:00:00Z');
 });
 
 const event = (platform: Bent, name: string) => platform.eventLog.findIndex((each) => each.event === name);
-const allowed = sha256('the code that is allowed');
 const bendLog: [name: string, bend: (platform: Bent) => void][] = [
   ['compose-hash twice', (p) => p.eventLog.splice(event(p, 'boot-mr-done'), 0, runtimeEvent('compose-hash', allowed))],
-  ['compose-hash again after system-ready', (p) => p.eventLog.push(runtimeEvent('compose-hash', allowed))],
   ['compose-hash only after system-ready', (p) => p.eventLog.push(...p.eventLog.splice(event(p, 'compose-hash'), 1))],
   ['no compose-hash', (p) => p.eventLog.splice(event(p, 'compose-hash'), 1)],
   ['no system-ready', (p) => p.eventLog.splice(event(p, 'system-ready'), 1)],
-  ['system-ready twice', (p) => p.eventLog.push(runtimeEvent('system-ready', ''))],
-  ['app-id twice', (p) => p.eventLog.push(runtimeEvent('app-id', 'x'))],
+  ['app-id twice', (p) => p.eventLog.splice(event(p, 'boot-mr-done'), 0, runtimeEvent('app-id', allowed.subarray(12)))],
+  ['app-id of another length', (p) => p.eventLog.splice(event(p, 'app-id'), 1, runtimeEvent('app-id', allowed))],
+  [
+    'key-provider that is no JSON',
+    (p) => p.eventLog.splice(event(p, 'key-provider'), 1, runtimeEvent('key-provider', 'kms')),
+  ],
   [
     'os-image-hash twice',
     (p) => p.eventLog.unshift(runtimeEvent('os-image-hash', 'x'), runtimeEvent('os-image-hash', 'x')),
@@ -161,7 +246,7 @@ test('version 2 events and stripped digests are the same log', async () => {
 });
 
 test('each member of the preimage is bound', async () => {
-  const members = Object.keys(good.evidence.reportData) as (keyof Evidence['reportData'])[];
+  const members = Object.keys(good.evidence.reportData) as (keyof TdxEvidence['reportData'])[];
   assert.equal(members.length, 10);
   for (const member of members) {
     const verdict = await judge({
@@ -271,7 +356,7 @@ test('the cache keeps signatures and never dates, and nothing that failed', asyn
   assert.deepEqual(await judge({ cache }), first);
   const later = await judge({ cache, nowMs: NOW_MS + 40 * DAY_MS });
   assert.deepEqual(failures(later.checks), ['revocation-lists: CRL_EXPIRED', 'collateral: COLLATERAL_EXPIRED']);
-  const tamper = ({ collateral }: Evidence) => {
+  const tamper = ({ collateral }: TdxEvidence) => {
     collateral!.tcb_info = collateral!.tcb_info.replace('UpToDate', 'UpToDatf');
   };
   for (let round = 0; round < 2; round++)
@@ -281,8 +366,11 @@ test('the cache keeps signatures and never dates, and nothing that failed', asyn
 
 test('the cache stays small', async () => {
   const cache = new VerifiedCache();
-  for (let i = 0; i < 20; i++) await cache.lists(simulate().evidence.collateral!, good.certificates.root);
-  assert.equal(cache.size, 16);
+  for (let i = 0; i < 100; i++) assert.equal(await cache.once('number', [`${i}`], async () => i), i);
+  assert.equal(cache.size, 64);
+  assert.equal(await cache.once('number', ['99'], async () => 0), 99);
+  await assert.rejects(cache.once('number', ['failed'], () => Promise.reject(new Error('no'))));
+  assert.equal(await cache.once('number', ['failed'], async () => 1), 1);
 });
 
 test('the CA of the CRL may be renewed: same name, same key, in date, not revoked', async () => {

@@ -69,19 +69,20 @@ function digestOf(event: TdxEvent): Uint8Array {
 }
 
 function identityOf(runtime: readonly TdxEvent[]): MeasuredApp {
-  const end = runtime.findIndex(({ event }) => event === END_OF_BOOT);
-  if (end < 0) refuse('EVENT_LOG_MISMATCH', `event ${END_OF_BOOT}`, 'none');
-  const boot = runtime.slice(0, end);
-  for (const each of boot) {
+  for (const each of runtime) {
     const { event, event_type, digest } = each;
     if (event_type !== RUNTIME_EVENT_TYPE)
       refuse('EVENT_LOG_MISMATCH', 'runtime events in RTMR3', `type ${event_type}`);
     if (digest !== '' && digest !== bytesToHex(digestOf(each)))
       refuse('EVENT_LOG_MISMATCH', `event ${event} with the digest of its payload`, 'another digest');
-    // The preimage "compose-hash:…" could otherwise be cut at a later colon into another name and payload. Code that runs
-    // before system-ready could hide its own compose-hash event so, and measure that of the code it wants to pass for.
-    if (event.includes(':')) refuse('EVENT_LOG_MISMATCH', 'event names without a colon', event);
   }
+  const end = runtime.findIndex(({ event }) => event === END_OF_BOOT);
+  if (end < 0) refuse('EVENT_LOG_MISMATCH', `event ${END_OF_BOOT}`, 'none');
+  const boot = runtime.slice(0, end);
+  // The preimage "compose-hash:…" could otherwise be cut at a later colon into another name and payload. Code that runs
+  // before system-ready could hide its own compose-hash event so, and measure that of the code it wants to pass for.
+  for (const { event } of boot)
+    if (event.includes(':')) refuse('EVENT_LOG_MISMATCH', 'event names without a colon', event);
   const payloads = new Map(
     [...REQUIRED_ONCE, ...AT_MOST_ONCE].map((name) => [name, payloadOf(boot, name, REQUIRED_ONCE.includes(name))]),
   );

@@ -52,12 +52,13 @@ const SIGNING_KEYS = new Map([
 ] as const);
 
 /** Throws QUOTE_MALFORMED or QUOTE_UNSUPPORTED. Verifies nothing. */
-export const parseSnpReport = (bytes: Uint8Array): SnpReport =>
+export const parseSnpReport = (input: Uint8Array): SnpReport =>
   reading('QUOTE_MALFORMED', 'SEV-SNP report', () => {
+    const bytes = Uint8Array.from(input); // a Buffer's slice would not copy
     if (bytes.length !== REPORT_BYTES) malformed(`${bytes.length} bytes instead of ${REPORT_BYTES}`);
     const at = (offset: number, length: number) => bytes.subarray(offset, offset + length);
     const uint = (offset: number) => new ByteReader(at(offset, 4)).uint(4);
-    const uint64 = (offset: number) => new DataView(at(offset, 8).slice().buffer).getBigUint64(0, true);
+    const uint64 = (offset: number) => new DataView(bytes.buffer).getBigUint64(offset, true);
     const version = uint(0);
     if (version < VERSIONS.min || version > VERSIONS.max)
       refuse('QUOTE_UNSUPPORTED', `report version ${VERSIONS.min} to ${VERSIONS.max}`, `${version}`);

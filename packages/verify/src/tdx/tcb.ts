@@ -3,6 +3,7 @@
  * how old are the platform, the TDX module and the quoting enclave, and what does Intel say about that age.
  */
 import { refuse } from '../errors.ts';
+import { parseUtcTime } from '../formats/der.ts';
 import type { Policy } from '../policy.ts';
 import type { PckPlatform } from './pck-extension.ts';
 import type { TcbInfo } from './tcb-info.ts';
@@ -63,7 +64,7 @@ export function verifyTcbLevel(
   nowMs: number,
 ): string {
   if (status === 'Revoked') refuse('TCB_REVOKED', policy.tcbStatuses.join(' or ') || 'no status', status);
-  const grace = policy.tcbGrace.find((each) => each.status === status && nowMs <= each.until);
+  const grace = policy.tcbGrace.find((each) => each.status === status && nowMs <= parseUtcTime(each.until));
   if (!grace && !policy.tcbStatuses.includes(status))
     refuse(
       status.startsWith('OutOfDate') ? 'TCB_OUT_OF_DATE' : 'TCB_STATUS_REFUSED',
@@ -76,5 +77,5 @@ export function verifyTcbLevel(
   const allowed = [...policy.advisories, ...(grace?.advisories ?? [])];
   const refused = advisories.filter((advisory) => !allowed.includes(advisory));
   if (refused.length > 0) refuse('ADVISORY_REFUSED', allowed.join(', ') || 'no advisory', refused.join(', '));
-  return grace ? `${status}, accepted until ${new Date(grace.until).toISOString()}` : status;
+  return grace ? `${status}, accepted until ${grace.until}` : status;
 }

@@ -26,6 +26,7 @@ export interface Change {
 export const good = simulate();
 const { nonce, tlsSpkiSha256, manifestSha256, policySha256, modelRegistrySha256 } = good.evidence.reportData;
 export const pins = {
+  keyProviders: [{ name: 'simulated', id: '' }],
   manifestSha256: [manifestSha256],
   policySha256: [policySha256],
   modelRegistrySha256: [modelRegistrySha256],

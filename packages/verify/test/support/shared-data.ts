@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { parseVersionedAttestation } from '../../src/dstack/versioned-attestation.ts';
 import type { TdxCollateral, TdxEvent, TdxEvidence } from '../../src/index.ts';
 
 const root = process.env.ABATON_TEST_DATA ?? fileURLToPath(new URL('../../../../../shared/data', import.meta.url));
@@ -27,6 +28,12 @@ export interface TcbInfoDocument {
 }
 
 export const nearTcbInfo = (): TcbInfoDocument => readJson('near-mpc/tcb_info.json');
+/** dstack's own fixture, VersionedAttestation V0 of a TDX guest. */
+export function simulatorAttestation() {
+  const attestation = parseVersionedAttestation(read('dstack/simulator/attestation.bin'));
+  if (attestation.teeType !== 'intel-tdx') throw new Error('dstack/simulator/attestation.bin is of TDX');
+  return attestation;
+}
 export const nearQuote = (): Buffer => Buffer.from(readJson('near-mpc/quote.json'));
 export const dcapQuote = (): Buffer => read('dcap-qvl/tdx_quote');
 

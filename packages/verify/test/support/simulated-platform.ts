@@ -225,6 +225,9 @@ export function goodPlatform() {
       tdAttributes: '0000001000000000',
       mrtd: 'cd'.repeat(48),
       mrConfigId: `01${composeHash.toString('hex')}`.padEnd(96, '0'),
+      /** Version 5 of the quote: type of its body, and the last field of type 3. */
+      bodyType: null as 1 | 2 | 3 | null,
+      mrServiceTd: '00'.repeat(48),
     },
     appCompose,
     eventLog: [
@@ -286,8 +289,10 @@ function makeQuote({ qe, td, eventLog, reportData, reportDataHex, padding }: Ben
     ],
     ...[0, 1, 2, 3].map((imr) => replay(eventLog, imr)),
     reportDataHex === null ? computeReportData(reportData) : fromHex(reportDataHex),
+    ...(td.bodyType === 3 ? [Buffer.alloc(16, 3), fromHex(td.mrServiceTd)] : []),
   ]);
-  const signed = Buffer.concat([fromHex(td.header), body]);
+  const descriptor = td.bodyType === null ? [] : [uint(td.bodyType, 2), uint(body.length, 4)];
+  const signed = Buffer.concat([fromHex(td.header), ...descriptor, body]);
   const attestationKey = rawPoint(keys.attestation.publicKey);
   const authData = Buffer.alloc(32, 0x5a);
   const report = Buffer.alloc(384);
