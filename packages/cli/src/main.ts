@@ -2,8 +2,9 @@
 import { Command, CommanderError } from 'commander';
 import { runAnalyze } from './analyze-command.ts';
 import { EXIT, exitCodeOf, jsonOfError, messageOf } from './exit.ts';
+import { runPolicyKey, runPolicyShow, runPolicySign } from './policy-command.ts';
 import { runServe } from './serve-command.ts';
-import { addTrustOptions } from './trust-options.ts';
+import { addTrustOptions, repeated } from './trust-options.ts';
 import { runVerify } from './verify-command.ts';
 
 const program = new Command('abaton')
@@ -16,7 +17,24 @@ const run = (work: Promise<number>) =>
     process.exitCode = code;
   });
 
-addTrustOptions(program.command('verify <url>').description('say what may be sent to a server, and why'))
+addTrustOptions(
+  program
+    .command('verify [url]')
+    .description('say what may be sent to a server, and why; or whether evidence in files holds'),
+)
+  .option('--quote <FILE>', 'Intel TDX quote: binary, hex, or JSON of a guest agent')
+  .option('--collateral <FILE>', 'its DCAP collateral, JSON')
+  .option('--event-log <FILE>', "dstack's event log, or a document that carries it, JSON")
+  .option('--app-compose <FILE>', 'the app-compose, exactly as it was deployed')
+  .option('--snp-report <FILE>', 'AMD SEV-SNP report: binary or hex')
+  .option('--certs <FILE>', 'VCEK or VLEK, its CA, and the root, PEM (several files: in this order)', repeated)
+  .option('--crl <FILE>', "AMD's revocation list, DER")
+  .option('--mr-config <FILE>', "dstack's MrConfigV3 document behind HOST_DATA")
+  .option('--gpu-evidence <FILE>', "NVIDIA's evidence list, JSON")
+  .option('--gpu-nonce <HEX>', 'the nonce that the GPUs were asked for')
+  .option('--rim <FILE>', "NVIDIA's reference measurements, XML (several times)", repeated)
+  .option('--ocsp <FILE>', 'OCSP response, DER (several times)', repeated)
+  .option('--now <DATE>', 'judge files at this time, such as 2026-08-20T12:00:00Z')
   .option('--json', 'print one JSON object and nothing else')
   .action((url, flags) => run(runVerify(url, flags)));
 
@@ -28,6 +46,25 @@ addTrustOptions(
   .requiredOption('--url <URL>', 'the server, such as https://localhost:8443')
   .option('--json', 'print one JSON object and nothing else')
   .action((paths, flags) => run(runAnalyze(paths, flags)));
+
+const policy = program.command('policy').description('what you demand of a server: make it readable, sign it, show it');
+policy
+  .command('key <file>')
+  .description("make an officer's signing key; prints the verifier key for --officer")
+  .requiredOption('--name <NAME>', 'name of the officer, without spaces')
+  .action((file, flags) => run(Promise.try(() => runPolicyKey(file, flags))));
+policy
+  .command('sign <file>')
+  .description('add a signature to a policy file')
+  .requiredOption('--key <FILE>', "the officer's signing key")
+  .requiredOption('--name <NAME>', 'name of the officer, as in the verifier key')
+  .action((file, flags) => run(Promise.try(() => runPolicySign(file, flags))));
+policy
+  .command('show <file>')
+  .description('print a policy with its defaults, after checking its signatures')
+  .option('--officer <VKEY>', 'must have signed it (several: each of them)', repeated)
+  .option('--officers <N>', 'how many of the officers (default: all)')
+  .action((file, flags) => run(Promise.try(() => runPolicyShow(file, flags))));
 
 program
   .command('serve')

@@ -1,14 +1,19 @@
-/** What every command that talks to a server asks for: whom to trust. */
+/** What every command that verifies asks for: whom to trust. */
 import { readFileSync } from 'node:fs';
 import type { VerifyOptions } from '@abaton/client';
-import { ConfigurationError, type Policy, parsePolicy } from '@abaton/verify';
+import { ConfigurationError, type Policy, parsePolicy, verifySignedPolicy } from '@abaton/verify';
 import type { Command } from 'commander';
 
 export interface TrustFlags {
   codeHash?: string;
   policy?: string;
-  acceptSimulated?: string;
+  officer?: string[];
+  officers?: string;
+  acceptSimulated?: string[];
 }
+
+/** For options that may be given several times. */
+export const repeated = (value: string, before: string[] = []): string[] => [...before, value];
 
 export const addTrustOptions = (command: Command): Command =>
   command
@@ -17,35 +22,51 @@ export const addTrustOptions = (command: Command): Command =>
       '--policy <FILE>',
       'what you demand: OS measurements (nothing is safe without them), manifest, TCB status (JSON)',
     )
-    .option('--accept-simulated <ROOT_SHA256>', 'accept this software TEE, for synthetic data only');
+    .option('--officer <VKEY>', 'the policy must be signed by this officer (several: by each of them)', repeated)
+    .option('--officers <N>', 'by how many of the officers (default: all)')
+    .option('--accept-simulated <ROOT_SHA256>', 'accept this software TEE or GPU, for synthetic data only', repeated);
 
 /** Builds the demand from the flags. Throws USAGE when nothing says which code is expected. */
 export function readTrust(url: string, flags: TrustFlags): VerifyOptions {
   if (!flags.codeHash && !flags.policy)
     throw new ConfigurationError('USAGE', 'Say which code you expect: --code-hash sha256:… or --policy FILE.');
-  const policy = flags.policy ? readPolicy(flags.policy) : EMPTY_POLICY;
-  const options: VerifyOptions = {
-    url,
-    policy: flags.codeHash ? { ...policy, codeHashes: [parseCodeHash(flags.codeHash)] } : policy,
-  };
-  if (flags.acceptSimulated) options.acceptedRootsSha256 = [parseHex(flags.acceptSimulated, '--accept-simulated')];
-  return options;
+  return { url, policy: readPolicy(flags), acceptedRootsSha256: acceptedRoots(flags) };
 }
 
-/** Lists no OS image: that check then does not run, and the verdict says so. */
-const EMPTY_POLICY = parsePolicy({ version: 1 });
+export const acceptedRoots = ({ acceptSimulated = [] }: TrustFlags): string[] =>
+  acceptSimulated.map((root) => parseHex(root, '--accept-simulated'));
 
-function readPolicy(file: string): Policy {
-  let json: unknown;
+/** The policy of the flags. Without a file it lists nothing: those checks then do not run, and the verdict says so. */
+export function readPolicy({ policy: file, officer, officers, codeHash }: TrustFlags): Policy {
+  if ((officer || officers) && !file) throw new ConfigurationError('USAGE', '--officer needs --policy FILE.');
+  const policy = file ? readPolicyFile(file, officer, officers) : parsePolicy({ version: 1 });
+  return codeHash ? { ...policy, codeHashes: [`sha256:${parseHex(codeHash, '--code-hash')}`] } : policy;
+}
+
+function readPolicyFile(file: string, officer?: readonly string[], officers?: string): Policy {
+  let text: string;
   try {
-    json = JSON.parse(readFileSync(file, 'utf8'));
+    text = readFileSync(file, 'utf8');
   } catch (cause) {
-    throw new ConfigurationError('USAGE', `${file} cannot be read as JSON.`, { cause });
+    throw new ConfigurationError('USAGE', `${file} cannot be read.`, { cause });
   }
-  return parsePolicy(json);
+  if (officer) {
+    const threshold = officers === undefined ? officer.length : Number(officers);
+    if (!Number.isInteger(threshold)) throw new ConfigurationError('USAGE', '--officers must be a whole number.');
+    return verifySignedPolicy(text, officer, threshold);
+  }
+  return parsePolicy(parseJson(file, text));
 }
 
-const parseCodeHash = (text: string): string => `sha256:${parseHex(text, '--code-hash')}`;
+function parseJson(file: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const signed = /\n\n\u2014 /.test(text); // the signature lines of a note
+    const why = signed ? 'is a signed policy: name who must have signed it, --officer VKEY' : 'cannot be read as JSON';
+    throw new ConfigurationError('USAGE', `${file} ${why}.`, { cause });
+  }
+}
 
 function parseHex(text: string, flag: string): string {
   const hex = text.replace(/^sha256:/, '').toLowerCase();

@@ -1,70 +1,58 @@
 /**
  * OCSP (RFC 6960): what a certificate authority says today of one certificate. Responses are carried with the evidence
  * or fetched by whoever verifies; here they are read and authenticated, whoever brought them. A nonce is not asked for:
- * caches answer without, and `nextUpdate` bounds the age.
+ * caches answer without, and `nextUpdate` bounds the age (a day with NVIDIA).
  */
-import { sha1 } from '@noble/hashes/legacy.js';
-import { sha256, sha384 } from '@noble/hashes/sha2.js';
 import { refuse } from '../errors.ts';
-import { equalBytes, malformed } from '../formats/bytes.ts';
+import { malformed } from '../formats/bytes.ts';
 import {
   bitStringBytes,
+  type Der,
   DerFields,
   generalizedTimeOf,
   oidOf,
   parseDer,
   parseDerList,
-  serialOf,
   TAG,
 } from '../formats/der.ts';
+import { certIdsOf, parseCertId } from './ocsp-cert-id.ts';
+import { type SignedByResponder, verifyResponder } from './ocsp-responder.ts';
 import { parseSignature, parseSignatureAlgorithm } from './signature.ts';
-import {
-  type Certificate,
-  isoOf,
-  isSignedBy,
-  isWithin,
-  parseCertificate,
-  parseExtensions,
-  type Signed,
-} from './x509.ts';
+import { type Certificate, isoOf, isWithin, parseCertificate, parseExtensions } from './x509.ts';
 
 /** A BasicOCSPResponse (section 4.2.1). */
-export interface OcspResponse extends Signed {
-  responder: { name: Uint8Array } | { keyHash: Uint8Array };
-  answers: OcspAnswer[];
-  /** Of the responder, when it is not the authority itself. */
-  certificates: Certificate[];
+export interface OcspResponse extends SignedByResponder {
+  answers: readonly OcspAnswer[];
 }
 
 interface OcspAnswer {
-  hash: keyof typeof HASHES;
-  issuerNameHash: Uint8Array;
-  issuerKeyHash: Uint8Array;
-  serial: string;
+  /** One of `certIdsOf` the certificate that it is about. */
+  certId: string;
   status: 'good' | 'revoked' | 'unknown';
-  /** CRLReason (RFC 5280 section 5.3.1) of a revoked one; 6: on hold. */
+  /** CRLReason of a revoked one; null: not stated. */
   reason: number | null;
   thisUpdateMs: number;
   nextUpdateMs: number | null;
 }
 
-/** By these the request names the issuer; they authenticate nothing, so that SHA-1 does no harm. */
-const HASHES = {
-  '1.3.14.3.2.26': sha1,
-  '2.16.840.1.101.3.4.2.1': sha256,
-  '2.16.840.1.101.3.4.2.2': sha384,
-} as const;
+const SUCCESSFUL = 0;
 const BASIC_RESPONSE = '1.3.6.1.5.5.7.48.1.1';
-const OCSP_SIGNING = '1.3.6.1.5.5.7.3.9';
-const EXTENDED_KEY_USAGE = '2.5.29.37';
-const ON_HOLD = 6;
+/** id-pkix-ocsp-nonce (section 4.4.1): whoever asks with a critical one may be answered with a critical one. */
+const NONCE = '1.3.6.1.5.5.7.48.1.2';
 const STATUS = { GOOD: 0x80, REVOKED: 0xa1, UNKNOWN: 0x82 } as const; // context tags 0, 1, 2 of CertStatus
+/** CRLReason (RFC 5280 section 5.3.1). NVIDIA puts devices that it has doubts about on hold. */
+const REASONS = [
+  ...['unspecified', 'keyCompromise', 'cACompromise', 'affiliationChanged', 'superseded', 'cessationOfOperation'],
+  ...['certificateHold', '7', 'removeFromCRL', 'privilegeWithdrawn', 'aACompromise'],
+];
+/** NVIDIA answers as of this very second, and clocks differ. As long as `openssl ocsp` allows (-validity_period). */
+const CLOCK_SKEW_MS = 5 * 60_000;
 
 /** Throws MalformedError; also for an error response, which nobody signs (section 2.3). */
 export function parseOcspResponse(der: Uint8Array): OcspResponse {
   const outer = new DerFields(parseDer(der, TAG.SEQUENCE).value);
-  const [successful] = outer.next(TAG.ENUMERATED).value;
-  if (successful !== 0) malformed(`OCSP response status ${successful}`);
+  const status = enumerated(outer.next(TAG.ENUMERATED));
+  if (status !== SUCCESSFUL) malformed(`OCSP response status ${status}`);
   const wrapped = new DerFields(parseDer(outer.next(TAG.CONTEXT_0).value, TAG.SEQUENCE).value);
   outer.end();
   if (oidOf(wrapped.next(TAG.OID)) !== BASIC_RESPONSE) malformed('OCSP response is not a basic one');
@@ -73,15 +61,12 @@ export function parseOcspResponse(der: Uint8Array): OcspResponse {
   const tbs = basic.next(TAG.SEQUENCE);
   const algorithm = parseSignatureAlgorithm(basic);
   const signature = parseSignature(algorithm, bitStringBytes(basic.next(TAG.BIT_STRING)));
-  const certificates = basic.optional(TAG.CONTEXT_0);
+  const list = basic.optional(TAG.CONTEXT_0);
   basic.end();
+  const certificates = list ? parseDerList(parseDer(list.value, TAG.SEQUENCE).value, TAG.SEQUENCE) : [];
   return {
     ...{ tbs: tbs.raw, algorithm, signature, ...parseResponseData(new DerFields(tbs.value)) },
-    certificates: certificates
-      ? parseDerList(parseDer(certificates.value, TAG.SEQUENCE).value, TAG.SEQUENCE).map(({ raw }) =>
-          parseCertificate(raw),
-        )
-      : [],
+    certificates: certificates.map(({ raw }) => parseCertificate(raw)),
   };
 }
 
@@ -92,50 +77,63 @@ function parseResponseData(data: DerFields): Pick<OcspResponse, 'responder' | 'a
     : { keyHash: parseDer(data.next(TAG.CONTEXT_2).value, TAG.OCTET_STRING).value };
   generalizedTimeOf(data); // producedAt: the answers have their own times
   const answers = parseDerList(data.next(TAG.SEQUENCE).value, TAG.SEQUENCE).map(({ value }) => parseAnswer(value));
-  refuseCritical(data.optional(TAG.CONTEXT_1)?.value);
+  refuseCritical(data.optional(TAG.CONTEXT_1));
   data.end();
   return { responder, answers };
 }
 
+/** SingleResponse. */
 function parseAnswer(sequence: Uint8Array): OcspAnswer {
-  const answer = new DerFields(sequence);
-  const id = new DerFields(answer.next(TAG.SEQUENCE).value);
-  const hash = oidOf(new DerFields(id.next(TAG.SEQUENCE).value).next(TAG.OID)); // parameters are NULL or absent
-  if (!Object.hasOwn(HASHES, hash)) malformed(`CertID by hash ${hash}`);
-  const [issuerNameHash, issuerKeyHash] = [id.next(TAG.OCTET_STRING).value, id.next(TAG.OCTET_STRING).value];
-  const serial = serialOf(id.next(TAG.INTEGER));
-  id.end();
-  const revoked = answer.optional(STATUS.REVOKED);
-  const status = revoked ? 'revoked' : answer.optional(STATUS.GOOD) ? 'good' : 'unknown';
-  if (status === 'unknown') answer.next(STATUS.UNKNOWN);
-  const thisUpdateMs = generalizedTimeOf(answer);
-  const next = answer.optional(TAG.CONTEXT_0);
-  refuseCritical(answer.optional(TAG.CONTEXT_1)?.value);
-  answer.end();
-  return {
-    ...{ hash: hash as OcspAnswer['hash'], issuerNameHash, issuerKeyHash, serial, status, thisUpdateMs },
-    reason: revoked ? parseReason(revoked.value) : null,
-    nextUpdateMs: next ? generalizedTimeOf(new DerFields(next.value)) : null,
-  };
-}
-
-function parseReason(revokedInfo: Uint8Array): number | null {
-  const fields = new DerFields(revokedInfo);
-  generalizedTimeOf(fields);
-  const reason = fields.optional(TAG.CONTEXT_0);
+  const fields = new DerFields(sequence);
+  const certId = parseCertId(fields.next(TAG.SEQUENCE).value);
+  const said = parseStatus(fields);
+  const thisUpdateMs = generalizedTimeOf(fields);
+  const next = fields.optional(TAG.CONTEXT_0);
+  refuseCritical(fields.optional(TAG.CONTEXT_1));
   fields.end();
-  return reason ? (parseDer(reason.value, TAG.ENUMERATED).value[0] ?? null) : null;
+  return { certId, ...said, thisUpdateMs, nextUpdateMs: next && onlyOne(next, generalizedTimeOf) };
 }
 
-function refuseCritical(sequence: Uint8Array | undefined): void {
-  if (!sequence) return;
-  for (const [oid, { critical }] of parseExtensions(parseDer(sequence, TAG.SEQUENCE).value))
-    if (critical) malformed(`OCSP response has critical extension ${oid}`);
+function parseStatus(fields: DerFields): Pick<OcspAnswer, 'status' | 'reason'> {
+  const revoked = fields.optional(STATUS.REVOKED);
+  if (revoked) {
+    const info = new DerFields(revoked.value);
+    generalizedTimeOf(info);
+    const reason = info.optional(TAG.CONTEXT_0);
+    info.end();
+    return { status: 'revoked', reason: reason && enumerated(parseDer(reason.value, TAG.ENUMERATED)) };
+  }
+  const good = fields.optional(STATUS.GOOD);
+  const { value } = good ?? fields.next(STATUS.UNKNOWN);
+  if (value.length > 0) malformed('OCSP status has contents');
+  return { status: good ? 'good' : 'unknown', reason: null };
+}
+
+/** All values of OCSP fit one octet. */
+function enumerated({ value }: Der): number {
+  const [only] = value;
+  return only !== undefined && only < 0x80 && value.length === 1 ? only : malformed('ENUMERATED is not of one octet');
+}
+
+function onlyOne<T>({ value }: Der, read: (fields: DerFields) => T): T {
+  const fields = new DerFields(value);
+  const result = read(fields);
+  fields.end();
+  return result;
+}
+
+function refuseCritical(explicit: Der | null): void {
+  if (!explicit) return;
+  for (const [oid, { critical }] of parseExtensions(parseDer(explicit.value, TAG.SEQUENCE).value))
+    if (critical && oid !== NONCE) malformed(`OCSP response has critical extension ${oid}`);
 }
 
 /**
- * Every certificate of the chain but the root has an answer that is authentic, in date and good. Throws OCSP_INVALID,
- * OCSP_EXPIRED, or CERTIFICATE_REVOKED, also for one on hold: NVIDIA holds devices that it has doubts about.
+ * Every certificate of the chain but the last has an answer, and all answers on it are authentic, in date and good.
+ * Throws OCSP_INVALID, OCSP_EXPIRED, or CERTIFICATE_REVOKED, also for one on hold.
+ *
+ * NVIDIA's responder knows no leaf of a device, which the device itself certifies at each boot: it says `unauthorized`.
+ * The chain of a device is to be given from its second certificate.
  */
 export async function verifyOcsp(
   responses: readonly OcspResponse[],
@@ -144,70 +142,26 @@ export async function verifyOcsp(
 ): Promise<void> {
   for (const [index, certificate] of chain.slice(0, -1).entries()) {
     const issuer = chain[index + 1]!;
-    const found = responses.flatMap((response) =>
-      response.answers.filter((answer) => isAbout(answer, certificate, issuer)).map((answer) => ({ response, answer })),
-    );
-    const [first, ...more] = found;
-    if (!first || more.length > 0)
-      return refuse('OCSP_INVALID', `one answer on certificate ${index} of the chain`, `${found.length}`);
-    await verifyResponder(first.response, issuer, nowMs);
-    verifyAnswer(first.answer, index, nowMs);
+    const name = `certificate ${index} of the chain (serial ${certificate.serial})`;
+    const ids = certIdsOf(certificate, issuer);
+    const isAbout = ({ certId }: OcspAnswer): boolean => ids.has(certId);
+    const found = responses.filter(({ answers }) => answers.some(isAbout));
+    if (found.length === 0) refuse('OCSP_INVALID', `an answer on ${name}`, `none in ${responses.length} responses`);
+    for (const response of found) {
+      await verifyResponder(response, issuer, nowMs);
+      for (const answer of response.answers.filter(isAbout)) verifyAnswer(answer, name, nowMs);
+    }
   }
 }
 
-function isAbout(
-  { hash, issuerNameHash, issuerKeyHash, serial }: OcspAnswer,
-  { serial: asked }: Certificate,
-  issuer: Certificate,
-): boolean {
-  const digest = HASHES[hash];
-  return (
-    serial === asked &&
-    equalBytes(issuerNameHash, digest(issuer.subject)) &&
-    equalBytes(issuerKeyHash, digest(keyBitsOf(issuer)))
-  );
-}
-
-/** The contents of the BIT STRING of a public key (section 4.1.1, issuerKeyHash). */
-function keyBitsOf({ spki }: Certificate): Uint8Array {
-  const fields = new DerFields(parseDer(spki, TAG.SEQUENCE).value);
-  fields.next(TAG.SEQUENCE);
-  return bitStringBytes(fields.next(TAG.BIT_STRING));
-}
-
-/** The authority itself, or whom it has certified for just this (section 4.2.2.2). */
-async function verifyResponder(response: OcspResponse, issuer: Certificate, nowMs: number): Promise<void> {
-  const { responder, certificates } = response;
-  const isNamed = (each: Certificate): boolean =>
-    'name' in responder
-      ? equalBytes(each.subject, responder.name)
-      : equalBytes(sha1(keyBitsOf(each)), responder.keyHash);
-  const delegate = certificates.find((each) => isNamed(each) && !equalBytes(each.spki, issuer.spki));
-  if (delegate) {
-    const purposes = delegate.extensions.get(EXTENDED_KEY_USAGE)?.value;
-    const mayAnswer =
-      purposes &&
-      parseDerList(parseDer(purposes, TAG.SEQUENCE).value, TAG.OID).some((oid) => oidOf(oid) === OCSP_SIGNING);
-    if (!mayAnswer || !equalBytes(delegate.issuer, issuer.subject) || !(await isSignedBy(delegate, issuer.publicKey)))
-      refuse('OCSP_INVALID', 'a responder that the authority has certified for OCSP', 'another');
-    if (!isWithin(nowMs, delegate.notBeforeMs, delegate.notAfterMs))
-      refuse('OCSP_EXPIRED', `a responder valid at ${isoOf(nowMs)}`, isoOf(delegate.notAfterMs));
-  } else if (!isNamed(issuer)) refuse('OCSP_INVALID', 'a response of the authority', 'one of another');
-  if (!(await isSignedBy(response, (delegate ?? issuer).publicKey)))
-    refuse('OCSP_INVALID', 'a response signed by its responder', 'a signature that does not verify');
-}
-
-function verifyAnswer({ status, reason, thisUpdateMs, nextUpdateMs }: OcspAnswer, index: number, nowMs: number): void {
-  const name = `certificate ${index} of the chain`;
-  if (status === 'revoked')
-    refuse(
-      'CERTIFICATE_REVOKED',
-      `${name} not revoked`,
-      reason === ON_HOLD ? 'on hold' : `revoked, reason ${reason ?? 'not stated'}`,
-    );
+function verifyAnswer({ status, reason, thisUpdateMs, nextUpdateMs }: OcspAnswer, name: string, nowMs: number): void {
+  if (status === 'revoked') {
+    const why = reason === null ? 'no reason stated' : (REASONS[reason] ?? `${reason}`);
+    refuse('CERTIFICATE_REVOKED', `${name} not revoked`, `revoked: ${why}`);
+  }
   if (status !== 'good') refuse('OCSP_INVALID', `${name} known to its authority`, status);
   if (nextUpdateMs === null) refuse('OCSP_INVALID', `an answer on ${name} with an end`, 'no nextUpdate');
-  else if (!isWithin(nowMs, thisUpdateMs, nextUpdateMs))
+  if (!isWithin(nowMs, thisUpdateMs - CLOCK_SKEW_MS, nextUpdateMs))
     refuse(
       'OCSP_EXPIRED',
       `an answer on ${name} valid at ${isoOf(nowMs)}`,

@@ -1,0 +1,127 @@
+/** Reads evidence from files, in the forms in which people have it: binary, hex, JSON of other tools. Judges nothing. */
+import { readFileSync, statSync } from 'node:fs';
+import { ConfigurationError, type EvidenceFiles } from '@abaton/verify';
+
+export interface EvidenceFileFlags {
+  quote?: string;
+  collateral?: string;
+  eventLog?: string;
+  appCompose?: string;
+  snpReport?: string;
+  certs?: string[];
+  crl?: string;
+  mrConfig?: string;
+  gpuEvidence?: string;
+  gpuNonce?: string;
+  rim?: string[];
+  ocsp?: string[];
+}
+
+const MAX_BYTES = 16 * 2 ** 20; // the largest real file, GPU evidence of twelve devices, has 150 kB
+
+const unusable = (file: string, why: string, cause?: unknown): never => {
+  throw new ConfigurationError('USAGE', `${file} ${why}.`, { cause });
+};
+
+/** What the flags name. Throws USAGE for a file that cannot be read, or is in no known form. */
+export function readEvidenceFiles(flags: EvidenceFileFlags): EvidenceFiles {
+  if (flags.gpuNonce !== undefined && !/^[0-9a-f]{64}$/i.test(flags.gpuNonce))
+    throw new ConfigurationError('USAGE', '--gpu-nonce must be 64 hex digits.');
+  return {
+    ...(flags.quote && { quote: readBytes(flags.quote, 'quote') }),
+    ...(flags.collateral && { collateral: readJson(flags.collateral) }),
+    ...(flags.eventLog && { eventLog: readEventLog(flags.eventLog) }),
+    ...(flags.appCompose && { appCompose: readText(flags.appCompose) }),
+    ...(flags.snpReport && { snpReport: readBytes(flags.snpReport, 'report') }),
+    ...(flags.certs && { certificates: readPem(flags.certs) }),
+    ...(flags.crl && { crl: readBytes(flags.crl, 'crl') }),
+    ...(flags.mrConfig && { mrConfig: readText(flags.mrConfig) }),
+    ...(flags.gpuEvidence && { gpuEvidence: readJson(flags.gpuEvidence) }),
+    ...(flags.gpuNonce && { gpuNonce: flags.gpuNonce.toLowerCase() }),
+    ...(flags.rim && { rims: flags.rim.map(readRim) }),
+    ...(flags.ocsp && { ocspResponses: flags.ocsp.map((file) => readBytes(file, 'response')) }),
+  };
+}
+
+function readFile(file: string): Buffer {
+  try {
+    if (!statSync(file).isFile()) return unusable(file, 'is no file');
+    const bytes = readFileSync(file);
+    return bytes.length <= MAX_BYTES ? bytes : unusable(file, `has more than ${MAX_BYTES} bytes`);
+  } catch (cause) {
+    if (cause instanceof ConfigurationError) throw cause;
+    return unusable(file, 'cannot be read', cause);
+  }
+}
+
+/** Exactly as it is: a digest is taken of it. */
+function readText(file: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(readFile(file));
+  } catch (cause) {
+    if (cause instanceof ConfigurationError) throw cause;
+    return unusable(file, 'is not UTF-8', cause);
+  }
+}
+
+export function readJson(file: string): unknown {
+  try {
+    return JSON.parse(readText(file));
+  } catch (cause) {
+    if (cause instanceof ConfigurationError) throw cause;
+    return unusable(file, 'is not JSON', cause);
+  }
+}
+
+/** Binary; or hex; or JSON: a list of byte values, or an answer of a guest agent with `member` in hex. */
+function readBytes(file: string, member: string): Uint8Array {
+  const bytes = readFile(file);
+  const [first] = bytes;
+  if (first === 0x5b || first === 0x7b) return bytesOfJson(file, member); // [ or {
+  const text = bytes.toString('latin1').trim();
+  return /^([0-9a-fA-F]{2})+$/.test(text) ? Buffer.from(text, 'hex') : bytes;
+}
+
+function bytesOfJson(file: string, member: string): Uint8Array {
+  const json = readJson(file);
+  if (Array.isArray(json) && json.every((value) => Number.isInteger(value) && value >= 0 && value <= 0xff))
+    return Uint8Array.from(json);
+  const hex = (json as Record<string, unknown>)[member];
+  if (typeof hex === 'string' && /^([0-9a-fA-F]{2})+$/.test(hex)) return Buffer.from(hex, 'hex');
+  return unusable(file, `is JSON, but neither a list of bytes nor an object with ${member} in hex`);
+}
+
+/** dstack's list; or a document that carries it as `event_log`, which may be JSON in JSON. */
+function readEventLog(file: string): unknown {
+  const json = readJson(file);
+  const log = Array.isArray(json) ? json : (json as { event_log?: unknown } | null)?.event_log;
+  if (typeof log !== 'string') return log ?? unusable(file, 'holds no event_log');
+  try {
+    return JSON.parse(log);
+  } catch (cause) {
+    return unusable(file, 'has an event_log that is not JSON', cause);
+  }
+}
+
+/** Certificates of all files in their order, rewritten in the one form that the verifier takes. */
+function readPem(files: readonly string[]): string {
+  const blocks = files.flatMap((file) => {
+    const found = [
+      ...readText(file).matchAll(/-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----/g),
+    ];
+    return found.length > 0
+      ? found.map(([, body]) => body!.replace(/\s/g, ''))
+      : unusable(file, 'holds no certificate in PEM');
+  });
+  return blocks
+    .map((body) => `-----BEGIN CERTIFICATE-----\n${body.replace(/.{1,64}/g, '$&\n')}-----END CERTIFICATE-----\n`)
+    .join('');
+}
+
+/** XML; or the answer of NVIDIA's RIM service, which carries it as base64. */
+function readRim(file: string): string {
+  const text = readText(file);
+  if (!text.startsWith('{')) return text;
+  const { rim } = readJson(file) as { rim?: unknown };
+  return typeof rim === 'string' ? Buffer.from(rim, 'base64').toString('utf8') : unusable(file, 'is JSON without rim');
+}
