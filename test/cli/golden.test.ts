@@ -13,9 +13,12 @@
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
+import { connectVerified } from '@abaton/client';
+import { ED25519_TYPE, formatVkey } from '@abaton/verify';
 import { drawPhantom } from '../../packages/server/src/imaging/phantom.ts';
 import { root, type Stack, startStack } from '../e2e/stack.ts';
 import { errorsOf } from './json-schemas.ts';
@@ -90,8 +93,22 @@ before(async () => {
   const phantom = (name: string, studyInstanceUid: string, ageYears: number) =>
     write(name, drawPhantom({ studyInstanceUid, ageYears, now: new Date() }));
   mkdirSync(join(dir, 'mixed'));
+  const server = await stack.startServer();
+  const { evidence, close } = await connectVerified(stack.trust());
+  close();
+  assert.ok(evidence.teeType === 'intel-tdx');
+  const officer = generateKeyPairSync('ed25519');
   Object.assign(names, {
-    url: (await stack.startServer()).url,
+    url: server.url,
+    quote: write('quote.bin', Buffer.from(evidence.quote, 'hex')),
+    collateral: write('collateral.json', JSON.stringify(evidence.collateral)),
+    eventLog: write('event-log.json', JSON.stringify({ event_log: JSON.stringify(evidence.eventLog) })),
+    appCompose: write('app-compose.json', evidence.appCompose),
+    keyFile: join(dir, 'officer.pem'),
+    toSign: write('to-sign.json', `${JSON.stringify(softTee.policy, null, 2)}\n`),
+    officerKey: write('bo.pem', officer.privateKey.export({ type: 'pkcs8', format: 'pem' })),
+    officer: vkeyOf('officer.example/bo', officer.publicKey),
+    stranger: vkeyOf('officer.example/cy', generateKeyPairSync('ed25519').publicKey),
     codeHash: softTee.codeHash,
     root: softTee.rootSha256,
     policy: softTee.policyFile,
@@ -109,6 +126,10 @@ before(async () => {
   write('mixed/2.txt', 'no image');
 });
 after(() => stack.close());
+
+/** Names a key as `abaton policy key` prints it. */
+const vkeyOf = (name: string, key: KeyObject) =>
+  formatVkey(name, ED25519_TYPE, Buffer.from(key.export({ format: 'jwk' }).x!, 'base64url'));
 
 const fill = (line: string): string => line.replace(/\{(\w+)\}/g, (_, name) => names[name] ?? assert.fail(`{${name}}`));
 
@@ -132,7 +153,7 @@ for (const file of readdirSync(import.meta.dirname).filter((name) => name.endsWi
 
 test('the schemas refuse what the command must not print', () => {
   const changed = (schema: keyof typeof printed, member: string, change: (output: Json) => void) => {
-    const output = structuredClone(printed[schema].find((candidate) => Object.hasOwn(candidate, member)));
+    const output = structuredClone(printed[schema].find((each) => Object.hasOwn(each, member) && each.scope !== 'evidence-only'));
     assert.ok(output, `${schema} was printed with ${member}`);
     change(output);
     return errorsOf(schema, output).length;
@@ -146,7 +167,8 @@ test('the schemas refuse what the command must not print', () => {
     (v) => Object.assign(v, { score: 1 }),
     (v) => Object.assign(v.checks[0], { status: 'fail' }), // without a code
     (v) => Object.assign(v.checks[0], { code: 'TD_DEBUG' }), // of a check that has passed
-    (v) => v.checks.pop(),
+    (v) => Object.assign(v, { scope: 'evidence-only', send: 'phi' }),
+    (v) => v.checks.splice(0),
     (v) => delete v.codeHash,
   ];
   for (const change of verdicts) assert.ok(changed('verdict', 'headline', change) > 0, String(change));
