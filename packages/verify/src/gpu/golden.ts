@@ -1,5 +1,5 @@
 /** What a device measured against what NVIDIA says that its driver and its VBIOS measure. */
-import { refuse } from '../errors.ts';
+import { refuse, VerificationError } from '../errors.ts';
 import { bytesToHex } from '../formats/bytes.ts';
 import type { Rim } from './rim.ts';
 import type { SpdmReport } from './spdm-report.ts';
@@ -7,6 +7,46 @@ import type { SpdmReport } from './spdm-report.ts';
 /** Measurement of the decoder NVDEC0: without meaning while it is off (NVIDIA's SDK skips it). */
 const NVDEC0 = 35;
 const SHOWN = 4; // a wrong driver differs in dozens
+
+/**
+ * The measurements of a device against its own driver and VBIOS among `rims`. NVIDIA revises reference measurements under
+ * the same version: one of each has to fit. Throws GPU_MEASUREMENT_MISMATCH, or RIM_MISSING, naming the id under which
+ * NVIDIA keeps what is missing, after what is there was compared.
+ */
+export function verifyMeasurements(report: SpdmReport, rims: readonly Rim[]): string {
+  const { driverVersion, driverRimId, vbiosVersion, vbiosRimId } = report;
+  const find = (kind: Rim['kind'], version: string) =>
+    rims.filter((rim) => rim.kind === kind && rim.version.toUpperCase() === version.toUpperCase());
+  const vbioses = find('vbios', vbiosVersion);
+  const drivers = driverVersion === null ? [] : find('driver', driverVersion);
+  const missing = [
+    ...(vbioses.length > 0 ? [] : [vbiosRimId]),
+    ...(drivers.length > 0 || driverRimId === null ? [] : [driverRimId]),
+  ];
+  const choices = [drivers, vbioses].reduce<Rim[][]>(
+    (before, some) => (some.length > 0 ? before.flatMap((chosen) => some.map((rim) => [...chosen, rim])) : before),
+    [[]],
+  );
+  const compared = verifyOneOf(choices, (chosen) => verifyGolden(report, chosen));
+  if (missing.length > 0)
+    refuse(
+      'RIM_MISSING',
+      missing.join(', '),
+      `${rims.map((rim) => `${rim.kind} ${rim.version}`).join(', ')}; ${compared}`,
+    );
+  return compared;
+}
+
+/** The first choice that holds; when none does, why the last does not. */
+function verifyOneOf<T>(choices: readonly T[], verify: (choice: T) => string): string {
+  for (const choice of choices.slice(0, -1))
+    try {
+      return verify(choice);
+    } catch (error) {
+      if (!(error instanceof VerificationError)) throw error; // another revision may fit
+    }
+  return verify(choices.at(-1)!);
+}
 
 /**
  * `rims`: driver and VBIOS of this device. Every measurement that one of them lists must have a listed value. Returns how

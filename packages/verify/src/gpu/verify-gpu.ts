@@ -5,7 +5,7 @@
  */
 import { askedFor, type Checklist, NotAsked } from '../checklist.ts';
 import type { VerifyContext } from '../context.ts';
-import { reading, refuse, VerificationError } from '../errors.ts';
+import { reading } from '../errors.ts';
 import { bytesToHex } from '../formats/bytes.ts';
 import { parseOcspResponse, verifyOcsp } from '../pki/ocsp.ts';
 import { verifyDates } from '../pki/x509.ts';
@@ -18,10 +18,10 @@ import {
   verifyReportSignature,
 } from './device-chain.ts';
 import { each, eachInTurn } from './each-device.ts';
-import { verifyGolden } from './golden.ts';
+import { verifyMeasurements } from './golden.ts';
 import { type GpuDevice, verifyDevices } from './gpu-devices.ts';
 import { decodeGpuEvidence, type GpuEvidence, parseGpuEvidence } from './gpu-evidence.ts';
-import { authenticateRim, NVIDIA_RIM_ROOT_SHA256, type Rim, verifyRimDates } from './rim.ts';
+import { authenticateRim, NVIDIA_RIM_ROOT_SHA256, verifyRimDates } from './rim.ts';
 import { parseSpdmReport, type SpdmReport } from './spdm-report.ts';
 
 export interface VerifiedGpus {
@@ -78,8 +78,9 @@ export async function verifyGpu(
   });
   await step('gpu-firmware', [signed, chains], ({ reports, devices }, chains) => {
     each(reports, ({ firmwareId }, index) => firmwareId && verifyFirmwareId(firmwareId, chains[index]!.leaf));
-    const silent = reports.findIndex(({ firmwareId, driverVersion }) => firmwareId === null && driverVersion !== null);
-    return silent < 0 ? true : new NotAsked(`GPU ${silent} does not say (driver ${devices[silent]!.driverVersion})`);
+    const silent = devices.find(({ driverVersion }, index) => driverVersion !== null && !reports[index]!.firmwareId);
+    if (silent) return new NotAsked(`driver ${silent.driverVersion} does not say`);
+    return reports.some(({ firmwareId }) => firmwareId) ? true : new NotAsked('switches do not say');
   });
   await step('gpu-nonce', [signed, given.nonce], ({ reports }, nonce) =>
     each(reports, (report) => verifyListed('NONCE_MISMATCH', bytesToHex(report.nonce), [nonce])),
@@ -111,7 +112,7 @@ export async function verifyGpu(
   await step(
     'gpu-measurements',
     [signed, given.rims.length > 0 ? rims : askedFor(rims, 'no RIM given')],
-    ({ reports }, rims) => each(reports, (report) => verifyGoldenOfAny(report, rims)).join('; '),
+    ({ reports }, rims) => each(reports, (report) => verifyMeasurements(report, rims)).join('; '),
   );
   await step('gpu-devices', [signed], ({ devices }) => verifyDevices(devices, policy.gpu));
 
@@ -123,29 +124,3 @@ export async function verifyGpu(
 const describe = ({ arch }: GpuEvidence, { driverVersion, vbiosVersion }: SpdmReport, ueid: string): GpuDevice => ({
   ...{ arch, ueid, driverVersion, vbiosVersion },
 });
-
-/**
- * NVIDIA revises reference measurements under the same version, so several may be given: one driver and one VBIOS of them
- * must fit. Throws RIM_MISSING, naming the id under which NVIDIA keeps it, or GPU_MEASUREMENT_MISMATCH.
- */
-function verifyGoldenOfAny(report: SpdmReport, rims: readonly Rim[]): string {
-  const { driverVersion, driverRimId, vbiosVersion, vbiosRimId } = report;
-  const find = (kind: Rim['kind'], version: string, id: string): Rim[] => {
-    const found = rims.filter((rim) => rim.kind === kind && rim.version.toUpperCase() === version.toUpperCase());
-    return found.length > 0
-      ? found
-      : refuse('RIM_MISSING', id, rims.map((rim) => `${rim.kind} ${rim.version}`).join(', '));
-  };
-  const vbioses = find('vbios', vbiosVersion, vbiosRimId).map((rim) => [rim]);
-  const pairs =
-    driverVersion === null || driverRimId === null
-      ? vbioses
-      : find('driver', driverVersion, driverRimId).flatMap((driver) => vbioses.map((vbios) => [driver, ...vbios]));
-  for (const pair of pairs.slice(0, -1))
-    try {
-      return verifyGolden(report, pair);
-    } catch (error) {
-      if (!(error instanceof VerificationError)) throw error; // another revision may fit
-    }
-  return verifyGolden(report, pairs.at(-1)!);
-}

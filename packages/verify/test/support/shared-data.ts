@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { parseVersionedAttestation } from '../../src/dstack/versioned-attestation.ts';
 import type { TdxCollateral, TdxEvent, TdxEvidence } from '../../src/index.ts';
 
-const root = process.env.ABATON_TEST_DATA ?? fileURLToPath(new URL('../../../../../shared/data', import.meta.url));
+export const root =
+  process.env.ABATON_TEST_DATA ?? fileURLToPath(new URL('../../../../../shared/data', import.meta.url));
 export const skip = existsSync(`${root}/attestation`) ? false : 'needs ABATON_TEST_DATA';
 
 export const read = (path: string): Buffer => readFileSync(`${root}/attestation/${path}`);
