@@ -3,29 +3,12 @@
  * byte; otherwise one seeded bit of every byte of the quote, and of sampled bytes of the collateral.
  */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { type TdxCollateral, type TdxEvidence, type Verdict, VerifiedCache, verifyEvidence } from '../src/index.ts';
 import { good, pins } from './support/judge.ts';
-import { runs, SLOW } from './support/property.ts';
 import * as data from './support/shared-data.ts';
 import { NOW_MS } from './support/simulated-platform.ts';
-
-interface Range {
-  from: number;
-  to: number;
-  reason: string;
-}
-const RANGES: Record<'quote' | 'crl' | 'chain' | 'json', Range[]> = JSON.parse(
-  readFileSync(new URL('vectors/flip-ranges.json', import.meta.url), 'utf8'),
-);
-
-const { seed } = runs();
-let state = seed;
-const random = (below: number): number => {
-  state = (Math.imul(state, 1664525) + 1013904223) >>> 0; // Numerical Recipes' generator: no need of a better one
-  return Math.floor((state / 2 ** 32) * below);
-};
+import { all, outside, RANGES, sample, seed, sweep } from './support/sweep.ts';
 
 const cache = new VerifiedCache();
 const simulated = (evidence: TdxEvidence): Promise<Verdict> =>
@@ -40,39 +23,6 @@ const real = (evidence: TdxEvidence): Promise<Verdict> =>
     expect: { nonce: '00'.repeat(32), tlsSpkiSha256: null },
   });
 
-/** What the verdict says, without the digest of the quote itself. */
-const meaning = ({ evidenceId: _, ...verdict }: Verdict): string => JSON.stringify(verdict);
-
-/** Flips bits of `bytes`, verifies what `build` makes of them, and lists the offsets where the verdict stayed the same. */
-async function sweep(
-  bytes: Uint8Array,
-  offsets: readonly number[],
-  build: (flipped: Buffer) => TdxEvidence,
-  judge: (evidence: TdxEvidence) => Promise<Verdict>,
-): Promise<number[]> {
-  const baseline = meaning(await judge(build(Buffer.from(bytes))));
-  const accepted: number[] = [];
-  const flips = offsets.flatMap((at) => (SLOW ? [0, 1, 2, 3, 4, 5, 6, 7] : [random(8)]).map((bit) => ({ at, bit })));
-  const worker = async (): Promise<void> => {
-    for (let flip = flips.pop(); flip; flip = flips.pop()) {
-      const flipped = Buffer.from(bytes);
-      flipped[flip.at]! ^= 1 << flip.bit;
-      const verdict = await judge(build(flipped));
-      if (meaning(verdict) === baseline) accepted.push(flip.at);
-      // A flip that is accepted *and* changes what is said would be worse than any range.
-      else assert.ok(verdict.checks.some(({ status }) => status === 'fail') && !verdict.valid, `offset ${flip.at}`);
-    }
-  };
-  await Promise.all(Array.from({ length: 8 }, worker)); // WebCrypto verifies on other threads
-  return accepted.sort((a, b) => a - b);
-}
-
-const outside = (accepted: number[], ranges: readonly Range[]) =>
-  accepted.filter((at) => !ranges.some(({ from, to }) => at >= from && at <= to));
-
-const all = (bytes: Uint8Array) => Array.from(bytes.keys());
-const sample = (bytes: Uint8Array, count: number) =>
-  SLOW ? all(bytes) : Array.from({ length: count }, () => random(bytes.length));
 const note = `seed ${seed}`;
 
 test(`bytes of a simulated quote (${note})`, async () => {

@@ -5,7 +5,7 @@
 import { reading, refuse } from '../errors.ts';
 import { decodeBase64, decodeUtf8, encodeBase64, hexToBytes, malformed, utf8ToBytes } from '../formats/bytes.ts';
 import { canonicalize } from '../formats/jcs.ts';
-import { hexOfAnyCase, list, object, oneOf, type Parse, text } from '../formats/schema.ts';
+import { hex, list, object, oneOf, type Parse, text } from '../formats/schema.ts';
 import { GPU_ARCHITECTURES, type GpuArchitecture } from '../policy.ts';
 import { fingerprint } from '../roots.ts';
 
@@ -24,20 +24,22 @@ const REPORT_CHARS = 32 * 1024; // [12 kB as base64 of hex]
 const CHAIN_CHARS = 32 * 1024; // [6.4 kB]
 const open = { open: true }; // NVIDIA adds members, such as `version`
 
-const base64 =
-  (maxLength: number): Parse<string> =>
+/** Text that `decode` takes. */
+const encoded =
+  (maxLength: number, decode: (text: string) => unknown): Parse<string> =>
   (value, path) => {
     const parsed = text(maxLength)(value, path);
-    decodeBase64(parsed);
+    decode(parsed);
     return parsed;
   };
+const decodeText = (base64: string): string => decodeUtf8(decodeBase64(base64));
 
 const item = object<GpuEvidence>(
   {
     arch: oneOf(...GPU_ARCHITECTURES),
-    nonce: hexOfAnyCase(32),
-    evidence: base64(REPORT_CHARS),
-    certificate: base64(CHAIN_CHARS),
+    nonce: hex(32),
+    evidence: encoded(REPORT_CHARS, decodeBase64),
+    certificate: encoded(CHAIN_CHARS, decodeText),
   },
   open,
 );
@@ -46,7 +48,10 @@ const today = list(item, DEVICES);
 const before = object({
   arch: text(20),
   nonce: text(64),
-  evidence_list: list(object({ evidence: base64(REPORT_CHARS), certificate: text(CHAIN_CHARS) }, open), DEVICES),
+  evidence_list: list(
+    object({ evidence: encoded(REPORT_CHARS, decodeText), certificate: text(CHAIN_CHARS) }, open),
+    DEVICES,
+  ),
 });
 
 /** Throws GPU_EVIDENCE_MALFORMED, or GPU_EVIDENCE_UNSUPPORTED for another architecture. */
@@ -68,7 +73,7 @@ function modernize(json: unknown): unknown[] {
   const { arch, nonce, evidence_list } = before(json, 'gpuEvidence');
   return evidence_list.map(({ evidence, certificate }) => ({
     ...{ arch, nonce, certificate },
-    evidence: encodeBase64(hexToBytes(hexText(decodeUtf8(decodeBase64(evidence))))),
+    evidence: encodeBase64(hexToBytes(hexText(decodeText(evidence)))),
   }));
 }
 
@@ -93,5 +98,5 @@ export const computeGpuNonce = (nonce: string, tlsSpkiSha256: string): string =>
 /** Report and certificate chain of one device, decoded. */
 export const decodeGpuEvidence = ({ evidence, certificate }: GpuEvidence): { report: Uint8Array; chain: string } => ({
   report: decodeBase64(evidence),
-  chain: decodeUtf8(decodeBase64(certificate)),
+  chain: decodeText(certificate),
 });

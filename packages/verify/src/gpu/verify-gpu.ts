@@ -52,7 +52,11 @@ export async function verifyGpu(
   const step = checklist.step.bind(checklist);
   const read = await step('gpu', [given.evidence], (json) => {
     const list = parseGpuEvidence(json);
-    const reports = each(list, (device) => parseSpdmReport(decodeGpuEvidence(device).report, device.arch));
+    const reports = each(list, (device) => {
+      const report = parseSpdmReport(decodeGpuEvidence(device).report, device.arch);
+      verifyListed('GPU_EVIDENCE_MALFORMED', bytesToHex(report.nonce), [device.nonce]); // what the list says of it
+      return report;
+    });
     return { list, reports };
   });
 

@@ -65,11 +65,8 @@ interface Jwk {
   x5c: string[];
 }
 
-/** Keys of other kinds may stand in the set, as long as nobody names them. */
-const parseSet = object<{ keys: { kid: string }[] }>(
-  { keys: list((key, path) => ({ ...(key as object), ...parseKeyId(key, path) }), KEYS) },
-  { open: true },
-);
+/** Keys of other kinds may stand in the set (RFC 7517 section 5), as long as nobody names them. */
+const parseSet = object<{ keys: unknown[] }>({ keys: list((key) => key, KEYS) }, { open: true });
 const parseKeyId = object<{ kid: string }>({ kid: optional(text(200), '') }, { open: true });
 const parseJwk = object<Jwk>(
   {
@@ -86,7 +83,7 @@ const parseJwk = object<Jwk>(
 
 /** The one key with this id, from its coordinates or its certificate; both must agree. Throws MalformedError. */
 export function findKey(jwks: unknown, kid: string): PublicKey {
-  const found = parseSet(jwks, 'jwks').keys.filter((key) => key.kid === kid);
+  const found = parseSet(jwks, 'jwks').keys.filter((key) => parseKeyId(key, 'jwks key').kid === kid);
   if (found.length !== 1) malformed(`jwks has ${found.length} keys ${kid}`);
   const { x, y, x5c } = parseJwk(found[0], `jwks key ${kid}`);
   const keys = [

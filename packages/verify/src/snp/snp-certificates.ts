@@ -4,12 +4,12 @@
  * (ARK). P-384 keys, signed with RSASSA-PSS.
  */
 import { reading, refuse } from '../errors.ts';
-import { bytesToHex, equalBytes, malformed } from '../formats/bytes.ts';
-import { integerOf, parseDer } from '../formats/der.ts';
+import { bytesToHex, equalBytes, isZero, malformed } from '../formats/bytes.ts';
+import { integerOf, parseDer, TAG } from '../formats/der.ts';
 import { parsePemChain } from '../formats/pem.ts';
 import { verifySignature } from '../pki/signature.ts';
 import { type Certificate, parseCertificate, verifyChain } from '../pki/x509.ts';
-import { SNP_PRODUCTS, type SnpProduct } from '../policy.ts';
+import { SNP_PRODUCTS, type SnpProduct, verifyListed } from '../policy.ts';
 import { fingerprint } from '../roots.ts';
 import type { SnpReport } from './snp-report.ts';
 import { parseSnpTcb, type SnpTcb, writeSnpTcb } from './snp-tcb.ts';
@@ -22,17 +22,29 @@ export interface SnpChain {
   kind: 'VCEK' | 'VLEK';
   product: SnpProduct;
   tcb: SnpTcb;
-  /** Null in a VLEK, which stands for a provider and not for a chip. */
+  /** Of the chip, as reports write it: 64 bytes. Null in a VLEK, which stands for a provider and not for a chip. */
   hwId: Uint8Array | null;
 }
 
-const AMD = '1.3.6.1.4.1.3704.1'; // section 3, "VCEK X.509 extensions"
-const IA5_STRING = 0x16;
-const INTEGER = 0x02;
+const AMD = '1.3.6.1.4.1.3704.1'; // 57230, tables of the VCEK and VLEK extensions
+const STRUCT_VERSION = '1';
+const PRODUCT_NAME = '2';
 const SPL = { bootLoader: '3.1', tee: '3.2', snp: '3.3', microcode: '3.8' } as const;
 const FMC_SPL = '3.9'; // Turin
-const HW_ID = '4';
-const HW_ID_BYTES = [64, 8]; // Turin has 8
+const HW_ID = '4'; // VCEK
+const CSP_ID = '5'; // VLEK
+const IA5_STRING = 0x16;
+const CHIP_ID_BYTES = 64;
+
+/** What changed with Turin: the layout of the TCB, and chips are numbered in 8 bytes. */
+const layoutOf = (product: SnpProduct) =>
+  product === 'Turin' ? { structVersion: 1, hwIdBytes: 8 } : { structVersion: 0, hwIdBytes: CHIP_ID_BYTES };
+
+/** "Milan-B0" or "Genoa" (a stepping is not always named); Siena has the keys of Genoa (57230). */
+const PRODUCTS = new Map<string, SnpProduct>([
+  ...SNP_PRODUCTS.map((each) => [each, each] as const),
+  ['Siena', 'Genoa'],
+]);
 
 /** `pem`: VCEK or VLEK, its CA, the root. Dates are not judged here. Throws CERTIFICATE_INVALID. */
 export async function authenticateSnpChain(pem: string): Promise<SnpChain> {
@@ -51,42 +63,55 @@ export async function authenticateSnpChain(pem: string): Promise<SnpChain> {
 }
 
 function parseLeaf({ extensions }: Certificate): Pick<SnpChain, 'kind' | 'product' | 'tcb' | 'hwId'> {
-  const extension = (arc: string) => extensions.get(`${AMD}.${arc}`)?.value ?? malformed(`extension ${arc} is absent`);
-  const svn = (arc: string): number => {
-    const value = integerOf(parseDer(extension(arc), INTEGER));
+  const find = (arc: string) => extensions.get(`${AMD}.${arc}`)?.value;
+  const extension = (arc: string) => find(arc) ?? malformed(`extension ${arc} is absent`);
+  const byte = (arc: string): number => {
+    const value = integerOf(parseDer(extension(arc), TAG.INTEGER));
     return value <= 0xff ? value : malformed(`extension ${arc} is above 255`);
   };
-  const name = String.fromCharCode(...parseDer(extension('2'), IA5_STRING).value); // "Milan-B0"
-  const product =
-    SNP_PRODUCTS.find((each) => name === each || name.startsWith(`${each}-`)) ?? malformed('another product');
-  const hwId = extensions.get(`${AMD}.${HW_ID}`)?.value ?? null; // the bytes themselves, no DER
-  if (hwId && !HW_ID_BYTES.includes(hwId.length)) malformed(`hardware id of ${hwId.length} bytes`);
-  const [bootLoader, tee, snp, microcode] = Object.values(SPL).map(svn) as [number, number, number, number];
-  const fmc = product === 'Turin' ? svn(FMC_SPL) : 0;
-  return { kind: hwId ? 'VCEK' : 'VLEK', product, hwId, tcb: { fmc, bootLoader, tee, snp, microcode } };
+  const [line] = String.fromCharCode(...parseDer(extension(PRODUCT_NAME), IA5_STRING).value.subarray(0, 32)).split('-');
+  const product = PRODUCTS.get(line!) ?? malformed('another product');
+  const { structVersion, hwIdBytes } = layoutOf(product);
+  if (byte(STRUCT_VERSION) !== structVersion) malformed(`structure of ${product} is not version ${structVersion}`);
+  const hwId = find(HW_ID);
+  if ((hwId === undefined) === (find(CSP_ID) === undefined)) malformed('neither of a chip nor of a provider, or both');
+  const [bootLoader, tee, snp, microcode] = Object.values(SPL).map(byte) as [number, number, number, number];
+  const tcb = { fmc: product === 'Turin' ? byte(FMC_SPL) : 0, bootLoader, tee, snp, microcode };
+  return { kind: hwId ? 'VCEK' : 'VLEK', product, tcb, hwId: hwId ? parseHwId(hwId, hwIdBytes) : null };
+}
+
+/** AMD's service has written the bytes themselves, and at times a DER OCTET STRING of them; the length tells. */
+function parseHwId(value: Uint8Array, bytes: number): Uint8Array {
+  const hwId = value.length === bytes ? value : parseDer(value, TAG.OCTET_STRING).value;
+  if (hwId.length !== bytes) malformed(`hardware id of ${hwId.length} bytes instead of ${bytes}`);
+  const chipId = new Uint8Array(CHIP_ID_BYTES);
+  chipId.set(hwId);
+  return chipId;
 }
 
 /**
- * The report is signed by this key, and speaks of the chip, product and firmware that the key was certified for. Returns
- * it, now authenticated. Throws SIGNATURE_INVALID or PLATFORM_MISMATCH.
+ * The report speaks of the chip, product and firmware that the key was certified for, and is signed by this key. Returns
+ * it, now authenticated. Throws PLATFORM_MISMATCH or SIGNATURE_INVALID: in this order, for a key belongs to one chip at one
+ * firmware level, so that with the certificate of another no signature verifies, and nobody would learn why.
  */
 export async function verifySnpSignature(report: SnpReport, chain: SnpChain): Promise<SnpReport> {
-  if (!(await verifySignature(chain.leaf.publicKey, report.signature, report.signed)))
-    refuse('SIGNATURE_INVALID', `a report signed by the ${chain.kind}`, 'a signature that does not verify');
   const equal = (expected: string, seen: string): void => {
     if (expected !== seen) refuse('PLATFORM_MISMATCH', expected, seen);
   };
   equal(`signed by ${chain.kind}`, `signed by ${report.signingKey}`);
   equal(chain.product, report.product ?? chain.product);
   equal(writeSnpTcb(chain.tcb), writeSnpTcb(parseSnpTcb(report.reportedTcb, chain.product)));
-  // A host can mask the chip id; a report without it cannot be told from one of another chip of the same level.
-  if (chain.hwId && !equalBytes(report.chipId, padded(chain.hwId)))
+  // A host may mask the chip id (MASK_CHIP_ID): then the VCEK alone says which chip it is, and nobody else has its key.
+  if (chain.hwId && !isZero(report.chipId) && !equalBytes(report.chipId, chain.hwId))
     refuse('PLATFORM_MISMATCH', `chip ${bytesToHex(chain.hwId)}`, `chip ${bytesToHex(report.chipId)}`);
+  if (!(await verifySignature(chain.leaf.publicKey, report.signature, report.signed)))
+    refuse('SIGNATURE_INVALID', `a report signed by the ${chain.kind}`, 'a signature that does not verify');
   return report;
 }
 
-function padded(hwId: Uint8Array): Uint8Array {
-  const chipId = new Uint8Array(64);
-  chipId.set(hwId);
-  return chipId;
+/** Which machine: throws PLATFORM_UNLISTED unless its chip id (128 hex digits) is listed. A masked one is none. */
+export function verifySnpChip({ chipId }: SnpReport, { hwId }: SnpChain, listed: readonly string[]): string {
+  const seen = hwId ?? chipId;
+  if (isZero(seen)) refuse('PLATFORM_UNLISTED', listed.join(' or ') || 'none', 'a masked chip id');
+  return verifyListed('PLATFORM_UNLISTED', bytesToHex(seen), listed);
 }

@@ -8,6 +8,7 @@
  */
 import { refuse } from '../errors.ts';
 import type { SnpMinimumTcb, SnpProduct } from '../policy.ts';
+import type { SnpReport } from './snp-report.ts';
 
 export type SnpTcb = Omit<SnpMinimumTcb, 'product'>;
 
@@ -23,14 +24,33 @@ export function parseSnpTcb(bytes: Uint8Array, product: SnpProduct): SnpTcb {
 /** For people. */
 export const writeSnpTcb = (tcb: SnpTcb): string => PARTS.map((part) => `${part} ${tcb[part]}`).join(', ');
 
-/** Throws TCB_OUT_OF_DATE unless every part is at least at the minimum. */
-export function verifySnpTcb(tcb: SnpTcb, minimum: SnpTcb): string {
-  const behind = PARTS.filter((part) => tcb[part] < minimum[part]);
+/**
+ * Throws TCB_OUT_OF_DATE unless every part of all firmware that matters is at least at the minimum: what the key
+ * certifies; what runs; what the host can go back to; and what held the guest from its launch on. What runs cannot be
+ * older than what is certified or committed. Returns what is certified.
+ */
+export function verifySnpTcb(report: SnpReport, product: SnpProduct, minimum: SnpTcb): string {
+  const [reported, committed, launch, current] = [
+    ...[report.reportedTcb, report.committedTcb, report.launchTcb, report.currentTcb],
+  ].map((tcb) => parseSnpTcb(tcb, product)) as [SnpTcb, SnpTcb, SnpTcb, SnpTcb];
+  const behind = [
+    ...partsBehind('reported', reported, [minimum]),
+    ...partsBehind('committed', committed, [minimum]),
+    ...partsBehind('launch', launch, [minimum]),
+    ...partsBehind('current', current, [minimum, reported, committed]),
+  ];
   if (behind.length > 0)
     refuse(
       'TCB_OUT_OF_DATE',
-      behind.map((part) => `${part} ${minimum[part]} or later`).join(', '),
-      behind.map((part) => `${part} ${tcb[part]}`).join(', '),
+      behind.map(({ part, least }) => `${part} ${least} or later`).join(', '),
+      behind.map(({ part, seen }) => `${part} ${seen}`).join(', '),
     );
-  return writeSnpTcb(tcb);
+  return writeSnpTcb(reported);
 }
+
+const partsBehind = (which: string, tcb: SnpTcb, floors: readonly SnpTcb[]) =>
+  PARTS.map((part) => ({
+    part: `${which} ${part}`,
+    seen: tcb[part],
+    least: Math.max(...floors.map((floor) => floor[part])),
+  })).filter(({ seen, least }) => seen < least);

@@ -5,12 +5,10 @@
 import { askedFor, type Checklist, NotAsked } from '../checklist.ts';
 import type { VerifyContext } from '../context.ts';
 import { reading } from '../errors.ts';
-import { bytesToHex } from '../formats/bytes.ts';
 import { parseCrl, verifyCrl, verifyCrlDates, verifyNotRevoked } from '../pki/crl.ts';
 import { verifyDates } from '../pki/x509.ts';
-import { verifyListed } from '../policy.ts';
 import { verifyRoot } from '../roots.ts';
-import { authenticateSnpChain, verifySnpSignature } from './snp-certificates.ts';
+import { authenticateSnpChain, verifySnpChip, verifySnpSignature } from './snp-certificates.ts';
 import { verifySnpPolicy } from './snp-policy.ts';
 import { parseSnpReport, type SnpReport } from './snp-report.ts';
 import { AMD_ROOTS_SHA256 } from './snp-roots.ts';
@@ -50,18 +48,19 @@ export async function verifySnp(
     const crl = reading('CRL_INVALID', 'CRL', () => parseCrl(der));
     await verifyCrl(crl, root);
     verifyCrlDates(crl, nowMs);
-    for (const certificate of [leaf, ca]) verifyNotRevoked(certificate, crl);
+    verifyNotRevoked(ca, crl);
+    verifyNotRevoked({ ...leaf, issuer: crl.issuer }, crl); // its CA issues no list: it could only be on the root's
   });
   const report = await step('quote-signature', [read, chain], verifySnpSignature);
 
   // How old it is, and which one
-  await step('tcb-status', [report, chain], (_, { tcb, product }) => {
+  await step('tcb-status', [report, chain], (report, { product }) => {
     const minimum = policy.snpMinimumTcb.find((each) => each.product === product);
-    return minimum ? verifySnpTcb(tcb, minimum) : new NotAsked(`no minimum for ${product}`);
+    return minimum
+      ? verifySnpTcb(report, product, minimum)
+      : new NotAsked(`no minimum TCB of ${product} in the policy`);
   });
-  await step('platform-id', [report, askedFor(policy.platformIds, 'not pinned')], ({ chipId }, listed) =>
-    verifyListed('PLATFORM_UNLISTED', bytesToHex(chipId), listed),
-  );
+  await step('platform-id', [report, chain, askedFor(policy.platformIds, 'not pinned')], verifySnpChip);
 
   // What the host may do with the guest
   await step('td-attributes', [report], verifySnpPolicy);
