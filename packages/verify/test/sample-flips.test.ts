@@ -1,6 +1,6 @@
 /**
  * One flipped bit in the real samples of others: quote, collateral, event log, SEV-SNP report and certificates, GPU report
- * and certificates, reference measurements. SLOW=1 flips all 8 bits of every byte; otherwise a seeded sample.
+ * and certificates, reference measurements. SLOW=1 flips one seeded bit of every byte; otherwise a seeded sample.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -112,7 +112,7 @@ for (const [name, { files, now }] of Object.entries(SAMPLES))
     for (const [part, kind, bytes, put] of partsOf(loaded))
       await t.test(`${part}, ${bytes.length} bytes`, async () => {
         const build = (flipped: Buffer): EvidenceFiles => ({ ...loaded, ...put(flipped) });
-        const accepted = await sweep(bytes, sample(bytes, 250), build, judge);
+        const accepted = await sweep(bytes, sample(bytes, 250), build, judge, { everyBit: false });
         assert.deepEqual(outside(accepted, RANGES[kind]), []);
       });
   });
