@@ -3,6 +3,12 @@ export { type Analysis, awaitAnalysis, digestResult, type ProvenResult } from '.
 export type { ChannelRequest, ChannelResponse } from './channel.ts';
 export { CLIENT_CODES, type ClientCode } from './codes.ts';
 export {
+  type CollateralStore,
+  type CollateralStoreOptions,
+  type KeptCollateral,
+  openCollateralStore,
+} from './collateral-store.ts';
+export {
   connectVerified,
   NotVerifiedError,
   type VerifiedConnection,

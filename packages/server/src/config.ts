@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { errorOf } from './errors.ts';
 
-type Kind = 'text' | 'path' | 'url' | 'port' | 'ms' | 'bytes' | 'count' | 'sha256' | readonly string[];
+type Kind = 'text' | 'path' | 'urls' | 'port' | 'ms' | 'bytes' | 'count' | 'sha256' | readonly string[];
 
 interface Setting {
   env: string;
@@ -74,9 +74,9 @@ export const SETTINGS = {
   },
   pccsUrl: {
     env: 'PCCS_URL',
-    kind: 'url',
+    kind: 'urls',
     default: null,
-    prevents: 'Evidence without collateral, which no verifier can accept.',
+    prevents: 'Evidence without collateral, which no verifier can accept. Several, separated by commas: asked in turn.',
   },
   simulatedRootSha256: {
     env: 'ABATON_SIMULATED_ROOT_SHA256',
@@ -190,8 +190,8 @@ function parseSetting({ env, kind }: Setting, text: string): string | number {
     case 'text':
     case 'path':
       return text;
-    case 'url':
-      return URL.canParse(text) ? text : refuse('a URL');
+    case 'urls':
+      return text.split(',').every((url) => URL.canParse(url)) ? text : refuse('a URL, or several separated by commas');
     case 'sha256':
       return /^(sha256:)?[0-9a-f]{64}$/.test(text) ? text.replace('sha256:', '') : refuse('64 hex digits');
     case 'port':

@@ -84,9 +84,11 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   const evidence = createEvidenceSource({
     agent,
     collateral: createCollateralSource({
-      pccsUrl: config.pccsUrl,
+      pccsUrls: config.pccsUrl.split(','),
+      directory: join(dataDir, 'collateral'),
       maxAgeMs: config.attestationIntervalMs, // a revocation closes the gate within one interval (I1)
       nowMs,
+      onTrouble: () => logger.warn('collateral-trouble'), // whose message may hold an address; the door is open
     }),
     log,
     binding,

@@ -12,11 +12,14 @@ export type {
 } from './evidence.ts';
 export { parseCollateral, parseEventLog, parseEvidence } from './evidence.ts';
 export { canonicalize } from './formats/jcs.ts';
-export type { OsMeasurement, Policy } from './policy.ts';
-export { parsePolicy } from './policy.ts';
+export type { GpuDevice } from './gpu/gpu-devices.ts';
+export { computeGpuEvidenceSha256, computeGpuNonce, type GpuEvidence, parseGpuEvidence } from './gpu/gpu-evidence.ts';
+export { type NrasClaims, verifyNrasToken } from './gpu/nras-token.ts';
+export { type GpuArchitecture, type OsMeasurement, type Policy, parsePolicy } from './policy.ts';
 export { computeRaTlsReportData, computeReportData } from './report-data.ts';
 export { INTEL_SGX_ROOT_CA_SHA256 } from './roots.ts';
 export { verifySignedPolicy } from './signed-policy.ts';
+export { type CollateralDates, readCollateralDates } from './tdx/collateral-dates.ts';
 export { readQuotePlatform } from './tdx/pck-extension.ts';
 export { parseTdxQuote, type TdReport, type TdxQuote } from './tdx/tdx-quote.ts';
 export { type Checkpoint, formatCheckpoint, parseCheckpoint, verifyCheckpoint } from './tlog/checkpoint.ts';

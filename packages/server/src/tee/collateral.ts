@@ -1,76 +1,53 @@
 /**
- * The collateral that travels with our evidence (passport model, RFC 9334 section 5.1), one set per platform family,
- * kept for `maxAgeMs` (the server: one attestation interval) and never past its own next update. When the PCCS does not
- * answer, the last set is handed on: a verifier, ours included, refuses it once it has expired.
+ * The collateral that travels with our evidence (passport model, RFC 9334 section 5.1): used for `maxAgeMs` (the server:
+ * one attestation interval) before a service is asked again, and kept by the client's store, also over a restart.
  */
-import { fetchCollateral, type PlatformId } from '@abaton/client';
-import { readQuotePlatform, type TdxCollateral } from '@abaton/verify';
+import { type CollateralStore, openCollateralStore } from '@abaton/client';
+import { readQuotePlatform, type TdxCollateral, UnavailableError } from '@abaton/verify';
 import { errorOf } from '../errors.ts';
 
 export interface CollateralSource {
   /**
-   * For the platform that made this quote. Throws COLLATERAL_UNAVAILABLE only when there has never been any, and a
-   * VerificationError when the quote cannot be read.
+   * For the platform that made this quote. Throws COLLATERAL_UNAVAILABLE when no service answers and nothing is kept that
+   * is still in date, and a VerificationError when the quote cannot be read.
    */
   collateralFor(quote: Uint8Array): Promise<TdxCollateral>;
 }
 
 export interface CollateralOptions {
-  pccsUrl: string;
-  maxAgeMs?: number;
+  /** Asked in this order. */
+  pccsUrls: readonly string[];
+  /** Null: nothing outlives the process. */
+  directory: string | null;
+  maxAgeMs: number;
   nowMs?: () => number;
+  onTrouble?: (trouble: Error) => void;
 }
-
-const MAX_AGE_MS = 6 * 3_600_000; // Intel publishes once a day at most; peers refresh every six hours
 
 const RETRY_MS = 60_000; // or every evidence would wait for a PCCS that is down
 
-interface Cached {
-  collateral: TdxCollateral;
-  /** When it must be fetched again. */
-  staleAtMs: number;
-}
-
 export function createCollateralSource({
-  pccsUrl,
-  maxAgeMs = MAX_AGE_MS,
+  maxAgeMs,
   nowMs = Date.now,
+  ...options
 }: CollateralOptions): CollateralSource {
-  const cache = new Map<string, Cached>(); // one entry per FMSPC, and a machine has one
-  const running = new Map<string, Promise<TdxCollateral>>();
-
-  const refresh = async (key: string, platform: PlatformId): Promise<TdxCollateral> => {
-    try {
-      const collateral = await fetchCollateral(pccsUrl, platform);
-      cache.set(key, { collateral, staleAtMs: Math.min(nowMs() + maxAgeMs, nextUpdateMs(collateral)) });
-      return collateral;
-    } catch (cause) {
-      const last = cache.get(key);
-      if (last) {
-        last.staleAtMs = nowMs() + RETRY_MS;
-        return last.collateral;
-      }
-      throw errorOf('COLLATERAL_UNAVAILABLE', 'The PCCS did not hand out collateral for this platform.', { cause });
-    } finally {
-      running.delete(key);
-    }
-  };
-
+  const store: CollateralStore = openCollateralStore({ ...options, nowMs });
+  const current = new Map<string, { collateral: TdxCollateral; staleAtMs: number }>(); // a machine has one platform
   return {
     async collateralFor(quote) {
       const platform = readQuotePlatform(quote);
       const key = `${platform.fmspc} ${platform.ca}`;
-      const cached = cache.get(key);
-      if (cached && nowMs() < cached.staleAtMs) return cached.collateral;
-      const fetching = running.get(key) ?? refresh(key, platform);
-      if (!running.has(key)) running.set(key, fetching);
-      return fetching;
+      const known = current.get(key);
+      if (known && nowMs() < known.staleAtMs) return known.collateral;
+      try {
+        const { collateral, dates, fresh } = await store.collateralFor(platform);
+        const againAtMs = nowMs() + (fresh ? maxAgeMs : Math.min(maxAgeMs, RETRY_MS));
+        current.set(key, { collateral, staleAtMs: Math.min(againAtMs, dates.expiresMs) });
+        return collateral;
+      } catch (cause) {
+        if (!(cause instanceof UnavailableError)) throw cause;
+        throw errorOf('COLLATERAL_UNAVAILABLE', 'No PCCS hands out collateral for this platform.', { cause });
+      }
     },
   };
-}
-
-/** The earlier of the two signed texts' `nextUpdate`. */
-function nextUpdateMs({ tcb_info, qe_identity }: TdxCollateral): number {
-  const times = [tcb_info, qe_identity].map((text) => Date.parse(/"nextUpdate"\s*:\s*"([^"]+)"/.exec(text)?.[1] ?? ''));
-  return Math.min(...times.map((time) => (Number.isNaN(time) ? 0 : time)));
 }

@@ -11,7 +11,7 @@ import { tlsSpkiSha256 } from '../../src/http/server.ts';
 import { createLogger } from '../../src/log.ts';
 import { type GuestAgent, openGuestAgent, type TlsKey } from '../../src/tee/agent-client.ts';
 import { bootAttested } from '../../src/tee/boot.ts';
-import { createCollateralSource } from '../../src/tee/collateral.ts';
+import { type CollateralSource, createCollateralSource } from '../../src/tee/collateral.ts';
 import { createEvidenceSource, type EvidenceBinding, type EvidenceSource } from '../../src/tee/evidence.ts';
 import type { Gate } from '../../src/tee/gate.ts';
 import { createGateKeeper } from '../../src/tee/gate-keeper.ts';
@@ -78,7 +78,9 @@ export async function startAttested(pinRoot = true): Promise<AttestedServer> {
     requested: { hipaa: true, baaSigned: false, attestationPublic: true },
   };
   // collateral is fetched for each proof, so that a fault of the platform shows at once
-  const collateral = createCollateralSource({ pccsUrl: tee.pccsUrl, maxAgeMs: 0, nowMs });
+  const openSource = () => createCollateralSource({ pccsUrls: [tee.pccsUrl], directory: null, maxAgeMs: 0, nowMs });
+  let source = openSource();
+  const collateral: CollateralSource = { collateralFor: (quote) => source.collateralFor(quote) };
   const evidence = createEvidenceSource({ agent, collateral, log, binding });
   const monitor = createSelfAttestation({
     evidence,
@@ -109,6 +111,10 @@ export async function startAttested(pinRoot = true): Promise<AttestedServer> {
     monitor,
     gate,
     clock,
+    /** As a machine that has never had any. */
+    forgetCollateral() {
+      source = openSource();
+    },
     async boot() {
       await bootAttested(
         monitor,

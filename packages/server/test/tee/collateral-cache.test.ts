@@ -1,4 +1,4 @@
-/** Collateral is fetched once in six hours and never used past its own next update; the last set survives an outage. */
+/** Collateral is fetched once in an interval and never used past its own next update; what is kept survives an outage. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
@@ -12,6 +12,9 @@ import { createCollateralSource } from '../../src/tee/collateral.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'abaton-collateral-'));
 const HOUR_MS = 3_600_000;
+const INTERVAL_MS = 6 * HOUR_MS;
+const makeSource = (nowMs?: () => number) =>
+  createCollateralSource({ pccsUrls: [pccsUrl], directory: null, maxAgeMs: INTERVAL_MS, ...(nowMs && { nowMs }) });
 let tee: SoftTee;
 let quote: Uint8Array;
 let proxy: Server;
@@ -48,12 +51,12 @@ after(async () => {
 
 const PARTS = 4;
 
-test('concurrent and later calls share one fetch, until six hours have passed', async () => {
+test('concurrent and later calls share one fetch, until the interval has passed', async () => {
   let ms = Date.now();
-  const source = createCollateralSource({ pccsUrl, nowMs: () => ms });
+  const source = makeSource(() => ms);
   const [one, two] = await Promise.all([source.collateralFor(quote), source.collateralFor(quote)]);
   assert.deepEqual(one, two);
-  ms += 6 * HOUR_MS - 1;
+  ms += INTERVAL_MS - 1;
   assert.equal(await source.collateralFor(quote), one);
   assert.equal(fetches, PARTS);
   ms += 1;
@@ -61,10 +64,10 @@ test('concurrent and later calls share one fetch, until six hours have passed', 
   assert.equal(fetches, 2 * PARTS);
 });
 
-test('the signed next update comes before the six hours', async () => {
-  const probe = await createCollateralSource({ pccsUrl }).collateralFor(quote);
+test('the signed next update comes before the interval', async () => {
+  const probe = await makeSource().collateralFor(quote);
   let ms = Date.parse(JSON.parse(probe.tcb_info).nextUpdate) - HOUR_MS;
-  const source = createCollateralSource({ pccsUrl, nowMs: () => ms });
+  const source = makeSource(() => ms);
   await source.collateralFor(quote);
   fetches = 0;
   ms += HOUR_MS - 1;
@@ -77,7 +80,7 @@ test('the signed next update comes before the six hours', async () => {
 
 test('while the PCCS is down the last set is handed on, and the PCCS is asked once a minute', async () => {
   let ms = Date.now();
-  const source = createCollateralSource({ pccsUrl, nowMs: () => ms });
+  const source = makeSource(() => ms);
   const last = await source.collateralFor(quote);
   ms += 7 * HOUR_MS;
   down = true;
@@ -92,7 +95,7 @@ test('while the PCCS is down the last set is handed on, and the PCCS is asked on
 });
 
 test('without any set there is none, and the next call tries again', async () => {
-  const source = createCollateralSource({ pccsUrl });
+  const source = makeSource();
   down = true;
   await assert.rejects(source.collateralFor(quote), { code: 'COLLATERAL_UNAVAILABLE', name: 'UnavailableError' });
   down = false;
@@ -100,7 +103,7 @@ test('without any set there is none, and the next call tries again', async () =>
 });
 
 test('a quote that cannot be read names no platform', async () => {
-  await assert.rejects(createCollateralSource({ pccsUrl }).collateralFor(quote.subarray(0, 600)), {
+  await assert.rejects(makeSource().collateralFor(quote.subarray(0, 600)), {
     code: 'QUOTE_MALFORMED',
   });
 });

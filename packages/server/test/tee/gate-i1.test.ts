@@ -57,6 +57,7 @@ for (const [fault, code] of Object.entries(EXPECTED) as [FaultName, string][]) {
   test(`${fault} closes the gate with ${code}, is recorded, and recovery opens it again`, async () => {
     const { tee, monitor, gate, events } = server;
     await tee.setFault(fault);
+    server.forgetCollateral();
     await monitor.attest();
     const { open, reasons } = gate.state();
     assert.equal(open, false);
@@ -69,6 +70,16 @@ for (const [fault, code] of Object.entries(EXPECTED) as [FaultName, string][]) {
     assert.equal(gate.state().open, true);
   });
 }
+
+test('a service that answers with expired collateral does not close the gate while better is kept', async () => {
+  const { tee, monitor, gate } = server;
+  for (const fault of ['expired-collateral', 'crl-expired'] as const) {
+    await tee.setFault(fault);
+    await monitor.attest();
+    assert.equal(gate.state().open, true);
+    await tee.setFault(null);
+  }
+});
 
 test('a proof ages: after two intervals and the grace the gate closes by itself', async () => {
   const { gate, clock, monitor } = server;

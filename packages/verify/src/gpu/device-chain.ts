@@ -1,13 +1,14 @@
 /**
- * Certificates of an NVIDIA device: leaf (key of the firmware that runs), device, provisioner, family, root. They have no
- * end, so what was stolen or recalled is known to OCSP alone (pki/ocsp.ts).
+ * Certificates of an NVIDIA device: leaf (key of the firmware that runs, certified by the device itself), device,
+ * provisioner, family, root. They have no end, so what was stolen or recalled is known to OCSP alone (pki/ocsp.ts).
  */
 import { reading, refuse } from '../errors.ts';
-import { bytesToHex, equalBytes, malformed } from '../formats/bytes.ts';
-import { DerFields, parseDer, parseDerList, TAG } from '../formats/der.ts';
+import { decodeUtf8, malformed } from '../formats/bytes.ts';
+import { DerFields, oidOf, parseDer, parseDerList, TAG } from '../formats/der.ts';
 import { parsePemChain } from '../formats/pem.ts';
 import { verifySignature } from '../pki/signature.ts';
 import { type Certificate, parseCertificate, verifyChain } from '../pki/x509.ts';
+import type { GpuArchitecture } from '../policy.ts';
 import { fingerprint } from '../roots.ts';
 import type { SpdmReport } from './spdm-report.ts';
 
@@ -22,26 +23,40 @@ export interface DeviceChain {
   certificates: readonly Certificate[];
   leaf: Certificate;
   rootSha256: string;
-  /** Serial number of the leaf in decimal: how NVIDIA's tokens name a device. */
+  /** Serial number of the leaf in decimal: how NVIDIA's tokens name a device. It changes with the firmware. */
   ueid: string;
+  /** SHA-256 of the public key that was burnt into the device, hex: the same whatever firmware runs. */
+  deviceKeySha256: string;
+  /** Common name of the device certificate, "GH100 A01 GSP BROM". */
+  model: string;
 }
 
-const CERTIFICATES = { min: 2, max: 8 }; // real chains have five
+const CERTIFICATES = { min: 3, max: 8 }; // leaf, device and root; real chains have five
 
 /** `pem`: leaf first, root last. Throws CERTIFICATE_INVALID. */
 export async function authenticateDeviceChain(pem: string): Promise<DeviceChain> {
-  const { ders, certificates } = reading('CERTIFICATE_INVALID', 'GPU certificate chain', () => {
-    const ders = parsePemChain(pem);
+  const { ders, certificates, model } = reading('CERTIFICATE_INVALID', 'GPU certificate chain', () => {
+    const ders = parsePemChain(pem.endsWith('\n\n') ? pem.slice(0, -1) : pem); // so end some of NVIDIA's own
     if (ders.length < CERTIFICATES.min || ders.length > CERTIFICATES.max)
       malformed(`chain has ${ders.length} certificates`);
-    return { ders, certificates: ders.map(parseCertificate) };
+    const certificates = ders.map(parseCertificate);
+    return { ders, certificates, model: commonNameOf(certificates[1]!.subject) };
   });
-  const [leaf] = certificates as [Certificate];
+  const [leaf, device] = certificates as [Certificate, Certificate];
   if (certificates.some(({ publicKey }) => publicKey.algorithm !== 'P-384'))
     refuse('CERTIFICATE_INVALID', 'keys on P-384', 'another key');
   await verifyChain(certificates, 'leaf');
   const ueid = BigInt(`0x${leaf.serial}`).toString();
-  return { certificates, leaf, rootSha256: fingerprint(ders.at(-1)!), ueid };
+  const rootSha256 = fingerprint(ders.at(-1)!);
+  return { certificates, leaf, rootSha256, ueid, deviceKeySha256: fingerprint(device.spki), model };
+}
+
+/** Chips in the names of device certificates: GH100; GB100, GB110, GB202; LS_10. */
+const CHIPS: Record<GpuArchitecture, string> = { HOPPER: 'GH', BLACKWELL: 'GB', LS10: 'LS_10' };
+
+/** Throws CERTIFICATE_INVALID when the device is of another architecture than the evidence says, which nobody has signed. */
+export function verifyArchitecture({ model }: DeviceChain, arch: GpuArchitecture): void {
+  if (!model.startsWith(CHIPS[arch])) refuse('CERTIFICATE_INVALID', `a ${arch} device (${CHIPS[arch]}…)`, model);
 }
 
 /** Throws SIGNATURE_INVALID. */
@@ -50,42 +65,18 @@ export async function verifyReportSignature({ signed, signature }: SpdmReport, l
     refuse('SIGNATURE_INVALID', 'a report signed by the key of the device', 'a signature that does not verify');
 }
 
-// TCG DICE Certificate Profiles: Hopper writes the older extension, Blackwell DiceTcbInfo.
-const COMPOSITE_DEVICE_ID = '2.23.133.5.4.1';
-const DICE_TCB_INFO = '2.23.133.5.4.1.1';
-/** DiceTcbInfo: optional members vendor, model, version, svn, layer, index under context tags 0 to 5, then fwids under 6. */
-const BEFORE_FWIDS = [0x80, 0x81, 0x82, 0x83, 0x84, 0x85];
-const FWIDS = 0xa6;
+const COMMON_NAME = '2.5.4.3';
+const SET = 0x31;
+const UTF8_STRING = 0x0c;
+const PRINTABLE_STRING = 0x13;
 
-/** Throws GPU_FIRMWARE_MISMATCH unless the key was made for the firmware that the report names. */
-export function verifyFirmwareId(reported: Uint8Array, leaf: Certificate): void {
-  const certified = reading('GPU_FIRMWARE_MISMATCH', 'firmware id in the certificate', () => parseFirmwareIds(leaf));
-  if (!certified.some((id) => equalBytes(id, reported)))
-    refuse('GPU_FIRMWARE_MISMATCH', certified.map(bytesToHex).join(' or '), bytesToHex(reported));
-}
-
-function parseFirmwareIds({ extensions }: Certificate): Uint8Array[] {
-  const tcbInfo = extensions.get(DICE_TCB_INFO)?.value;
-  if (tcbInfo) {
-    const fields = new DerFields(parseDer(tcbInfo, TAG.SEQUENCE).value);
-    for (const tag of BEFORE_FWIDS) fields.optional(tag);
-    return parseDerList(fields.next(FWIDS).value, TAG.SEQUENCE).map(({ value }) => parseFirmwareId(value));
-  }
-  const composite = extensions.get(COMPOSITE_DEVICE_ID)?.value;
-  if (!composite) return malformed('certificate names no firmware');
-  const fields = new DerFields(parseDer(composite, TAG.SEQUENCE).value);
-  fields.next(TAG.INTEGER); // version
-  fields.next(TAG.SEQUENCE); // key of the device
-  const id = parseFirmwareId(fields.next(TAG.SEQUENCE).value);
-  fields.end();
-  return [id];
-}
-
-/** FWID ::= SEQUENCE { hashAlg OBJECT IDENTIFIER, digest OCTET STRING }. */
-function parseFirmwareId(sequence: Uint8Array): Uint8Array {
-  const fields = new DerFields(sequence);
-  fields.next(TAG.OID);
-  const digest = fields.next(TAG.OCTET_STRING).value;
-  fields.end();
-  return digest;
+/** Name (RFC 5280 section 4.1.2.4) → its common name. Throws MalformedError. */
+function commonNameOf(name: Uint8Array): string {
+  for (const { value: set } of parseDerList(parseDer(name, TAG.SEQUENCE).value, SET))
+    for (const { value } of parseDerList(set, TAG.SEQUENCE)) {
+      const fields = new DerFields(value);
+      if (oidOf(fields.next(TAG.OID)) === COMMON_NAME)
+        return decodeUtf8((fields.optional(UTF8_STRING) ?? fields.next(PRINTABLE_STRING)).value);
+    }
+  return malformed('certificate has no common name');
 }

@@ -1,6 +1,6 @@
 /**
- * NVIDIA's evidence list, as its attestation SDK and `nvattest` write it, and its digests. Also the form before it, with
- * one nonce for all and the report as base64 of hex text, which is read as if it had been written today.
+ * NVIDIA's evidence list, as its attestation SDK and `nvattest` write it, and its digests. Also the form of its older
+ * tools and of its attestation service, with one nonce for all, which is read as if it had been written today.
  */
 import { reading, refuse } from '../errors.ts';
 import { decodeBase64, decodeUtf8, encodeBase64, hexToBytes, malformed, utf8ToBytes } from '../formats/bytes.ts';
@@ -73,12 +73,16 @@ function modernize(json: unknown): unknown[] {
   const { arch, nonce, evidence_list } = before(json, 'gpuEvidence');
   return evidence_list.map(({ evidence, certificate }) => ({
     ...{ arch, nonce, certificate },
-    evidence: encodeBase64(hexToBytes(hexText(decodeText(evidence)))),
+    evidence: encodeBase64(reportOf(decodeBase64(evidence))),
   }));
 }
 
-const hexText = (value: string): string =>
-  /^([0-9a-f]{2})+$/.test(value) ? value : malformed('report is not the hex text of older evidence');
+/** Until 2024 the report was written as hex before it was written as base64. No report consists of hex digits: it begins with 11. */
+function reportOf(bytes: Uint8Array): Uint8Array {
+  const isHex = bytes.every((byte) => (byte >= 0x30 && byte <= 0x39) || (byte >= 0x61 && byte <= 0x66)); // 0-9, a-f
+  if (!isHex) return bytes;
+  return bytes.length % 2 === 0 ? hexToBytes(decodeUtf8(bytes)) : malformed('report is half a byte too long');
+}
 
 /** What report_data names: SHA-256 over the canonical JSON of the list, hex. Members that others add do not count. */
 export const computeGpuEvidenceSha256 = (devices: readonly GpuEvidence[]): string =>

@@ -33,7 +33,7 @@ export interface SpdmReport {
   /** Under which NVIDIA's RIM service keeps the reference measurements; null for a switch. */
   driverRimId: string | null;
   vbiosRimId: string;
-  /** Digest of the firmware to which the key of the device was bound; null before driver 550, and for switches. */
+  /** Digest of the firmware to which the key of the device was bound, 48 bytes; null when the report does not say. */
   firmwareId: Uint8Array | null;
   /** The decoder NVDEC0 is off: its measurement then says nothing. */
   nvdec0Off: boolean;
@@ -54,10 +54,15 @@ const OPAQUE = {
   PROJECT: 17,
   PROJECT_SKU: 18,
   FWID: 20,
+  VERSION: 34,
   CHIP_INFO: 35,
   INVALID: 255, // padding, may repeat
 } as const;
 const NVDEC0_OFF = 0x55;
+const OPAQUE_VERSION = 2; // the highest that NVIDIA's SDK reads; reports without the field came before it
+const FWID_BYTES = 48;
+/** Begins the format that follows this one, whose fields have a third number each. */
+const NVDAOD = [...'NVDAOD'].map((char) => char.charCodeAt(0));
 
 /** Throws GPU_EVIDENCE_MALFORMED or GPU_EVIDENCE_UNSUPPORTED. Verifies nothing. */
 export const parseSpdmReport = (bytes: Uint8Array, arch: GpuArchitecture): SpdmReport =>
@@ -67,10 +72,10 @@ export const parseSpdmReport = (bytes: Uint8Array, arch: GpuArchitecture): SpdmR
     const nonce = reader.take(32);
     reader.take(1);
     parseHeader(reader, MEASUREMENTS);
-    const blocks = reader.uint(1);
+    const blocks = reader.uint(1) || malformed('report has no measurement');
     const measurements = parseBlocks(new ByteReader(reader.take(reader.uint(3))), blocks);
     reader.take(32);
-    const opaque = parseOpaque(new ByteReader(reader.take(reader.uint(2))));
+    const opaque = parseOpaque(reader.take(reader.uint(2)));
     const signed = bytes.subarray(0, reader.offset);
     const signature = reader.take(SIGNATURE_BYTES);
     if (reader.left > 0) malformed('bytes follow the signature');
@@ -98,7 +103,10 @@ function parseBlocks(record: ByteReader, count: number): Map<number, Uint8Array>
   return measurements;
 }
 
-function parseOpaque(reader: ByteReader): Map<number, Uint8Array> {
+function parseOpaque(bytes: Uint8Array): Map<number, Uint8Array> {
+  if (NVDAOD.every((char, at) => bytes[at] === char))
+    refuse('GPU_EVIDENCE_UNSUPPORTED', 'opaque data in fields of type, size and value', 'NVDAOD');
+  const reader = new ByteReader(bytes);
   const fields = new Map<number, Uint8Array>();
   while (reader.left > 0) {
     const type = reader.uint(2);
@@ -107,6 +115,9 @@ function parseOpaque(reader: ByteReader): Map<number, Uint8Array> {
     if (fields.has(type)) malformed(`opaque field ${type} occurs twice`);
     fields.set(type, value);
   }
+  const [version = 0, ...higher] = fields.get(OPAQUE.VERSION) ?? [];
+  if (version > OPAQUE_VERSION || higher.some((byte) => byte > 0))
+    refuse('GPU_EVIDENCE_UNSUPPORTED', `opaque data of version ${OPAQUE_VERSION} at most`, `${version}`);
   return fields;
 }
 
@@ -117,11 +128,13 @@ function describe(opaque: ReadonlyMap<number, Uint8Array>, arch: GpuArchitecture
   const needed = (type: number) => opaque.get(type) ?? malformed(`opaque field ${type} is absent`);
   const words = (type: number) => textOf(needed(type));
   const vbios = needed(OPAQUE.VBIOS_VERSION);
+  const firmwareId = opaque.get(OPAQUE.FWID) ?? null;
+  if (firmwareId && firmwareId.length !== FWID_BYTES) malformed(`firmware id of ${firmwareId.length} bytes`);
   if (arch === 'LS10') {
     const vbiosVersion = textOf(vbios);
     // Project, project SKU and chip SKU of the one NVSwitch there is; its reports do not carry them.
     const vbiosRimId = `NV_SWITCH_BIOS_5612_0002_890_${vbiosVersion.replaceAll('.', '')}`;
-    return { driverVersion: null, driverRimId: null, vbiosVersion, vbiosRimId, firmwareId: null, nvdec0Off: false };
+    return { driverVersion: null, driverRimId: null, vbiosVersion, vbiosRimId, firmwareId, nvdec0Off: false };
   }
   const vbiosVersion = parseVbiosVersion(vbios);
   const driverVersion = words(OPAQUE.DRIVER_VERSION);
@@ -134,7 +147,7 @@ function describe(opaque: ReadonlyMap<number, Uint8Array>, arch: GpuArchitecture
         ? `NV_GPU_DRIVER_GH100_${driverVersion}`
         : `NV_GPU_CC_DRIVER_${opaque.has(OPAQUE.CHIP_INFO) ? words(OPAQUE.CHIP_INFO) : 'GB100'}_${driverVersion}`,
     vbiosRimId: `NV_GPU_VBIOS_${board}_${vbiosVersion.replaceAll('.', '')}`.toUpperCase(),
-    firmwareId: opaque.get(OPAQUE.FWID) ?? null,
+    firmwareId,
     nvdec0Off: opaque.get(OPAQUE.NVDEC0_STATUS)?.[0] === NVDEC0_OFF,
   };
 }

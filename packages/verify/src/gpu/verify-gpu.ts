@@ -14,12 +14,13 @@ import { verifyRoot } from '../roots.ts';
 import {
   authenticateDeviceChain,
   NVIDIA_DEVICE_ROOT_SHA256,
-  verifyFirmwareId,
+  verifyArchitecture,
   verifyReportSignature,
 } from './device-chain.ts';
 import { each, eachInTurn } from './each-device.ts';
+import { verifyFirmwareId } from './firmware-id.ts';
 import { verifyMeasurements } from './golden.ts';
-import { type GpuDevice, verifyDevices } from './gpu-devices.ts';
+import { type GpuDevice, verifyDevices, verifyDistinct } from './gpu-devices.ts';
 import { decodeGpuEvidence, type GpuEvidence, parseGpuEvidence } from './gpu-evidence.ts';
 import { authenticateRim, NVIDIA_RIM_ROOT_SHA256, verifyRimDates } from './rim.ts';
 import { parseSpdmReport, type SpdmReport } from './spdm-report.ts';
@@ -66,7 +67,10 @@ export async function verifyGpu(
       const pem = decodeGpuEvidence(device).chain;
       return cache.once('device chain', [pem], () => authenticateDeviceChain(pem));
     });
-    each(chains, ({ certificates }) => verifyDates(certificates, nowMs));
+    each(chains, (chain, index) => {
+      verifyDates(chain.certificates, nowMs);
+      verifyArchitecture(chain, list[index]!.arch);
+    });
     return chains;
   });
   await step('gpu-root', [chains], (chains) =>
@@ -81,10 +85,10 @@ export async function verifyGpu(
     };
   });
   await step('gpu-firmware', [signed, chains], ({ reports, devices }, chains) => {
-    each(reports, ({ firmwareId }, index) => firmwareId && verifyFirmwareId(firmwareId, chains[index]!.leaf));
-    const silent = devices.find(({ driverVersion }, index) => driverVersion !== null && !reports[index]!.firmwareId);
+    const said = each(reports, (report, index) => verifyFirmwareId(report, chains[index]!.leaf));
+    const silent = devices.find(({ driverVersion }, index) => driverVersion !== null && !said[index]);
     if (silent) return new NotAsked(`driver ${silent.driverVersion} does not say`);
-    return reports.some(({ firmwareId }) => firmwareId) ? true : new NotAsked('switches do not say');
+    return said.includes(true) ? true : new NotAsked('switches do not say');
   });
   await step('gpu-nonce', [signed, given.nonce], ({ reports }, nonce) =>
     each(reports, (report) => verifyListed('NONCE_MISMATCH', bytesToHex(report.nonce), [nonce])),
@@ -110,7 +114,8 @@ export async function verifyGpu(
   const responses = askedFor(given.ocspResponses.length > 0 ? given.ocspResponses : null, 'no OCSP response given');
   await step('gpu-revocation', [chains, responses], async (chains, ders) => {
     const parsed = ders.map((der) => reading('OCSP_INVALID', 'OCSP response', () => parseOcspResponse(der)));
-    await eachInTurn(chains, ({ certificates }) => verifyOcsp(parsed, certificates, nowMs));
+    // Not the leaf: the device itself has certified it, and nobody keeps a record of it (NVIDIA's SDK leaves it out too).
+    await eachInTurn(chains, ({ certificates }) => verifyOcsp(parsed, certificates.slice(1), nowMs));
     await eachInTurn(rims ?? [], ({ chain }) => verifyOcsp(parsed, chain, nowMs), 'RIM');
   });
   await step(
@@ -118,7 +123,10 @@ export async function verifyGpu(
     [signed, given.rims.length > 0 ? rims : askedFor(rims, 'no RIM given')],
     ({ reports }, rims) => each(reports, (report) => verifyMeasurements(report, rims)).join('; '),
   );
-  await step('gpu-devices', [signed], ({ devices }) => verifyDevices(devices, policy.gpu));
+  await step('gpu-devices', [signed, chains], ({ devices }, chains) => {
+    verifyDistinct(chains);
+    return verifyDevices(devices, policy.gpu);
+  });
 
   const roots = [...(chains ?? []), ...(rims ?? [])].map(({ rootSha256 }) => rootSha256);
   const simulated = roots.some((root) => root !== NVIDIA_DEVICE_ROOT_SHA256 && root !== NVIDIA_RIM_ROOT_SHA256);

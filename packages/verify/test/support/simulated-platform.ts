@@ -27,8 +27,10 @@ export const sha256 = (...parts: (string | Uint8Array)[]) => hash('sha256', ...p
 const newKey = () => generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const spkiOf = (key: KeyObject) => key.export({ format: 'der', type: 'spki' });
 const signRaw = (key: KeyObject, data: Uint8Array) => sign('sha256', data, { key, dsaEncoding: 'ieee-p1363' });
-const ECDSA_SHA256 = sequence(oid('1.2.840.10045.4.3.2'));
-const signDer = (key: KeyObject, tbs: Uint8Array) => sequence(tbs, ECDSA_SHA256, bits(sign('sha256', tbs, key)));
+const isP384 = (key: KeyObject) => key.asymmetricKeyDetails?.namedCurve === 'secp384r1';
+const algorithmOf = (key: KeyObject) => sequence(oid(isP384(key) ? '1.2.840.10045.4.3.3' : '1.2.840.10045.4.3.2'));
+const signDer = (key: KeyObject, tbs: Uint8Array) =>
+  sequence(tbs, algorithmOf(key), bits(sign(isP384(key) ? 'sha384' : 'sha256', tbs, key)));
 const nameOf = (commonName: string) => sequence(tlv(0x31, sequence(oid('2.5.4.3'), utf8(commonName))));
 
 type Keys = ReturnType<typeof newKey>;
@@ -55,7 +57,7 @@ export function makeCertificate(options: CertificateOptions, subject: KeyObject,
   const tbs = sequence(
     context(0, integer(2)),
     integer(options.serial),
-    ECDSA_SHA256,
+    algorithmOf(issuer),
     nameOf(options.issuer),
     sequence(utcTime(options.notBeforeMs), utcTime(options.notAfterMs)),
     nameOf(options.subject),
@@ -84,7 +86,7 @@ export function makeCrl(options: CrlOptions, issuer: KeyObject): Buffer {
   const entries = options.revoked.map((serial) => sequence(integer(serial), utcTime(options.thisUpdateMs)));
   const tbs = sequence(
     integer(1),
-    ECDSA_SHA256,
+    algorithmOf(issuer),
     nameOf(options.issuer),
     utcTime(options.thisUpdateMs),
     utcTime(options.nextUpdateMs),

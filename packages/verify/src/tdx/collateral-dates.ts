@@ -1,0 +1,30 @@
+/** How long collateral can be used, read off it for whoever keeps it. Nothing is authenticated here: verifiers do that. */
+import { reading } from '../errors.ts';
+import type { TdxCollateral } from '../evidence.ts';
+import { hexToBytes } from '../formats/bytes.ts';
+import { parseCrl } from '../pki/crl.ts';
+import { parseQeIdentity, parseTcbInfo } from './tcb-info.ts';
+
+export interface CollateralDates {
+  /** Issue of the older of TCB info and QE identity, in ms. */
+  issuedMs: number;
+  /** The first signed next update of the four parts, in ms: past it no verifier accepts the collateral. */
+  expiresMs: number;
+  /** The lower one of TCB info and QE identity. */
+  tcbEvaluationDataNumber: number;
+}
+
+/** Throws COLLATERAL_INVALID. */
+export const readCollateralDates = (collateral: TdxCollateral): CollateralDates =>
+  reading('COLLATERAL_INVALID', 'collateral', () => {
+    const signed = [parseTcbInfo(collateral.tcb_info), parseQeIdentity(collateral.qe_identity)];
+    const lists = [collateral.pck_crl, collateral.root_ca_crl].map((crl) => parseCrl(hexToBytes(crl)));
+    return {
+      issuedMs: Math.min(...signed.map(({ issueDate }) => issueDate)),
+      expiresMs: Math.min(
+        ...signed.map(({ nextUpdate }) => nextUpdate),
+        ...lists.map(({ nextUpdateMs }) => nextUpdateMs),
+      ),
+      tcbEvaluationDataNumber: Math.min(...signed.map((each) => each.tcbEvaluationDataNumber)),
+    };
+  });
