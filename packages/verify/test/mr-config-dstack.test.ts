@@ -23,6 +23,7 @@ test('form 2 binds app id and key provider', () => {
     { ...app, appId: '23'.repeat(20) },
     { ...app, keyProvider: { name: 'local-sgx', id: '3059' } },
     { ...app, keyProvider: { name: 'kms', id: '3058' } },
+    { ...app, keyProvider: { name: 'kms', id: 'zz' } },
   ])
     assert.throws(() => verifyMrConfigId(mrConfigId, other), code('MR_CONFIG_MISMATCH'));
 });

@@ -36,6 +36,8 @@ export interface AttestedServer {
   gate: Gate;
   /** How far the wall clock runs ahead. */
   clock: { aheadMs: number };
+  /** As a machine that has never had any. */
+  forgetCollateral(): void;
   boot(): Promise<void>;
   close(): Promise<void>;
 }
@@ -111,7 +113,6 @@ export async function startAttested(pinRoot = true): Promise<AttestedServer> {
     monitor,
     gate,
     clock,
-    /** As a machine that has never had any. */
     forgetCollateral() {
       source = openSource();
     },

@@ -76,6 +76,7 @@ function expectedDigest(form: number, { composeHash, appId, keyProvider }: AppId
   if (form !== 2) return null;
   const kind = KEY_PROVIDERS.indexOf(keyProvider.name as (typeof KEY_PROVIDERS)[number]);
   if (kind < 0) return refuse('MR_CONFIG_MISMATCH', KEY_PROVIDERS.join(' or '), `key provider ${keyProvider.name}`);
-  const parts = [hexToBytes(composeHash), hexToBytes(appId), Uint8Array.of(kind), hexToBytes(keyProvider.id)];
+  const id = reading('MR_CONFIG_MISMATCH', 'key provider', () => hex(0, 1024)(keyProvider.id, 'id'));
+  const parts = [hexToBytes(composeHash), hexToBytes(appId), Uint8Array.of(kind), hexToBytes(id)];
   return keccak_256(concatBytes(...parts));
 }

@@ -34,5 +34,5 @@ export function canonicalizeXml(
   return write(apex, new Map(), inherited);
 }
 
-/** By code units: on ASCII the order of code points that section 2.2 asks for. */
+/** By code units. Names and namespaces are ASCII, so this is the order of code points that section 2.2 asks for. */
 const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

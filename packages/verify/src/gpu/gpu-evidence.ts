@@ -45,14 +45,17 @@ const item = object<GpuEvidence>(
 );
 const today = list(item, DEVICES);
 
-const before = object({
-  arch: text(20),
-  nonce: text(64),
-  evidence_list: list(
-    object({ evidence: encoded(REPORT_CHARS, decodeText), certificate: text(CHAIN_CHARS) }, open),
-    DEVICES,
-  ),
-});
+const before = object(
+  {
+    arch: text(20),
+    nonce: text(64),
+    evidence_list: list(
+      object({ evidence: encoded(REPORT_CHARS, decodeBase64), certificate: text(CHAIN_CHARS) }, open),
+      DEVICES,
+    ),
+  },
+  open,
+);
 
 /** Throws GPU_EVIDENCE_MALFORMED, or GPU_EVIDENCE_UNSUPPORTED for another architecture. */
 export const parseGpuEvidence = (json: unknown): GpuEvidence[] =>

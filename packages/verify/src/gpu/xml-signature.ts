@@ -9,7 +9,7 @@ import { verifySignature } from '../pki/signature.ts';
 import { type Certificate, parseCertificate, verifyChain } from '../pki/x509.ts';
 import { fingerprint } from '../roots.ts';
 import { canonicalizeXml } from './c14n.ts';
-import { attributeOf, onlyChild, textOf, type XmlElement } from './xml.ts';
+import { attributeOf, textOf, type XmlElement } from './xml.ts';
 
 const DS = 'http://www.w3.org/2000/09/xmldsig#';
 const C14N_1_1 = 'http://www.w3.org/2006/12/xml-c14n11';
@@ -31,24 +31,36 @@ export interface SignedDocument {
  * MalformedError for another form of signature. Whether the root is trusted is another question.
  */
 export async function verifyXmlSignature(root: XmlElement): Promise<SignedDocument> {
+  const content = root.children.slice(0, -1);
   const signature = root.children.at(-1);
-  if (typeof signature !== 'object' || signature.uri !== DS || signature.local !== 'Signature')
-    return malformed('the document does not end with its signature');
+  if (!isSignature(signature)) return malformed('the document does not end with its signature');
+  if (content.some(holdsSignature)) malformed('the document has a second signature');
+  // What nobody has signed says nothing: no attribute, no namespace but its own.
+  if (signature.attributes.length > 0 || signature.declared.size !== 1) malformed('Signature has attributes');
   const [signedInfo, signatureValue, keyInfo] = childrenInOrder(signature, ['SignedInfo', 'SignatureValue', 'KeyInfo']);
   const digest = parseSignedInfo(signedInfo!);
   const ders = parseKeyInfo(keyInfo!);
   const chain = ders.map(parseCertificate);
+  if (chain.some(({ publicKey }) => publicKey.algorithm !== 'P-384'))
+    refuse('RIM_INVALID', 'keys on P-384', 'another key');
   await verifyChain(chain, 'leaf');
 
-  const content = canonicalizeXml(root, { without: signature });
-  if (!equalBytes(sha384(utf8ToBytes(content)), digest))
+  if (!equalBytes(sha384(utf8ToBytes(canonicalizeXml(root, { without: signature }))), digest))
     refuse('RIM_INVALID', 'a document with the digest that was signed', 'another digest');
   const inherited = new Map([...root.declared, ...signature.declared]);
   const signedText = utf8ToBytes(canonicalizeXml(signedInfo!, { inherited }));
   if (!(await verifySignature(chain[0]!.publicKey, decodeBase64(textOf(signatureValue!)), signedText)))
     refuse('RIM_INVALID', 'a document signed by its certificate', 'a signature that does not verify');
-  return { chain, rootSha256: fingerprint(ders.at(-1)!), content: root.children.slice(0, -1) };
+  return { chain, rootSha256: fingerprint(ders.at(-1)!), content };
 }
+
+type Node = XmlElement | string;
+
+const isSignature = (node: Node | undefined): node is XmlElement =>
+  typeof node === 'object' && node.uri === DS && node.local === 'Signature';
+
+const holdsSignature = (node: Node): boolean =>
+  typeof node === 'object' && (isSignature(node) || node.children.some(holdsSignature));
 
 /** Returns the digest. Every algorithm is the one that is expected, so there is none to choose. */
 function parseSignedInfo(signedInfo: XmlElement): Uint8Array {
@@ -57,7 +69,6 @@ function parseSignedInfo(signedInfo: XmlElement): Uint8Array {
   ]);
   expectAlgorithm(c14n!, C14N_1_1);
   expectAlgorithm(method!, ECDSA_SHA384);
-  expectAttributes(reference!, ['URI']);
   if (attributeOf(reference!, 'URI') !== '') malformed('the reference is not to the whole document');
   const [transforms, digestMethod, digestValue] = childrenInOrder(reference!, [
     ...['Transforms', 'DigestMethod', 'DigestValue'],
@@ -71,14 +82,10 @@ function parseSignedInfo(signedInfo: XmlElement): Uint8Array {
 
 /** KeyInfo is not signed. Its certificates are base64 in lines of 64 characters, each with a line feed: one form only. */
 function parseKeyInfo(keyInfo: XmlElement): Uint8Array[] {
-  const data = onlyChild(keyInfo, DS, 'X509Data');
-  childrenInOrder(keyInfo, ['X509Data']);
-  if (data.children.length < CERTIFICATES.min || data.children.length > CERTIFICATES.max)
-    malformed(`X509Data has ${data.children.length} children`);
-  return childrenInOrder(
-    data,
-    data.children.map(() => 'X509Certificate'),
-  ).map((certificate) => {
+  const [data] = childrenInOrder(keyInfo, ['X509Data']);
+  const { length } = data!.children;
+  if (length < CERTIFICATES.min || length > CERTIFICATES.max) malformed(`X509Data has ${length} children`);
+  return childrenInOrder(data!, Array(length).fill('X509Certificate')).map((certificate) => {
     const text = textOf(certificate);
     const der = decodeBase64(text.replaceAll('\n', ''));
     return text === encodeBase64(der).replace(/.{1,64}/g, '$&\n')
@@ -87,23 +94,28 @@ function parseKeyInfo(keyInfo: XmlElement): Uint8Array[] {
   });
 }
 
-/** The children, when they are exactly these elements of XML Signature, with nothing between, and no attribute that is not asked for. */
+/** Every other element of XML Signature has none here. */
+const ATTRIBUTES = new Map([
+  ['Reference', 'URI'],
+  ...['CanonicalizationMethod', 'SignatureMethod', 'Transform', 'DigestMethod'].map(
+    (name) => [name, 'Algorithm'] as const,
+  ),
+]);
+
+/** The children, when they are exactly these elements of XML Signature, with nothing between, and no attribute but their own. */
 function childrenInOrder(parent: XmlElement, names: readonly string[]): XmlElement[] {
   if (parent.children.length !== names.length) malformed(`${parent.local} does not consist of ${names.join(', ')}`);
   return names.map((name, index) => {
-    const child = parent.children[index];
-    return typeof child === 'object' && child.uri === DS && child.local === name && child.declared.size === 0
-      ? child
-      : malformed(`${parent.local} does not consist of ${names.join(', ')}`);
+    const child = parent.children[index]!;
+    if (typeof child === 'string' || child.uri !== DS || child.local !== name)
+      return malformed(`${parent.local} does not consist of ${names.join(', ')}`);
+    if (child.declared.size > 0 || child.attributes.length !== (ATTRIBUTES.has(name) ? 1 : 0))
+      malformed(`${name} has other attributes than ${ATTRIBUTES.get(name) ?? 'none'}`);
+    return child;
   });
 }
 
-function expectAttributes({ attributes, local }: XmlElement, names: readonly string[]): void {
-  if (attributes.length !== names.length) malformed(`${local} has other attributes than ${names.join(', ')}`);
-}
-
 function expectAlgorithm(element: XmlElement, algorithm: string): void {
-  expectAttributes(element, ['Algorithm']);
   if (element.children.length > 0) malformed(`${element.local} has parameters`);
   const seen = attributeOf(element, 'Algorithm');
   if (seen !== algorithm) malformed(`${element.local} ${algorithm} expected, ${seen.slice(0, 80)} seen`);

@@ -25,9 +25,11 @@ export interface XmlAttribute {
   value: string;
 }
 
-// Limits, several times what real files have (in brackets).
+// Limits, several times what real files have (in brackets). Without the last two, work would grow with the square of the size.
 const MAX_CHARS = 256 * 1024; // [26 kB]
 const MAX_DEPTH = 16; // [6]
+const MAX_ATTRIBUTES = 96; // of an element, namespaces included [14]
+const MAX_NAMESPACES = 32; // in scope at once [5]
 
 /** Throws MalformedError. Line feeds after the root element are allowed: files end with one or two. */
 export function parseXml(xml: string): XmlElement {
@@ -40,6 +42,10 @@ export function parseXml(xml: string): XmlElement {
   return root;
 }
 
+/** Absolute, as Canonical XML demands; ASCII. */
+const NAMESPACE = /^[A-Za-z][A-Za-z\d+.-]*:[!-~]*$/;
+/** Bound to `xml` and `xmlns` (Namespaces in XML section 3); no other prefix may have them, and these two are not used. */
+const RESERVED = ['http://www.w3.org/XML/1998/namespace', 'http://www.w3.org/2000/xmlns/'];
 // ASCII of Name (section 2.3); real files use no others.
 const OPEN = /<((?:[A-Za-z_][\w.-]*:)?[A-Za-z_][\w.-]*)/y;
 const ATTRIBUTE = / ((?:[A-Za-z_][\w.-]*:)?[A-Za-z_][\w.-]*)="([^"&<>\n]*)"/y;
@@ -62,6 +68,7 @@ class XmlReader {
     const qname = this.#match(OPEN)?.[1] ?? malformed('XML: an element is expected');
     const { declared, plain } = this.#attributes();
     const scope = declared.size > 0 ? new Map([...inherited, ...declared]) : inherited;
+    if (scope.size > MAX_NAMESPACES) malformed('XML: too many namespaces');
     const attributes = plain.map(({ qname, value }) => ({ ...nameOf(qname, scope, ''), value }));
     const expanded = attributes.map(({ uri, local }) => `${uri} ${local}`);
     if (new Set(expanded).size < expanded.length) malformed('XML: an attribute occurs twice');
@@ -83,9 +90,10 @@ class XmlReader {
     const plain: { qname: string; value: string }[] = [];
     for (let found = this.#match(ATTRIBUTE); found; found = this.#match(ATTRIBUTE)) {
       const [, qname, value] = found as unknown as [string, string, string];
+      if (plain.length + declared.size === MAX_ATTRIBUTES) malformed('XML: too many attributes');
       const prefix = qname === 'xmlns' ? '' : qname.startsWith('xmlns:') ? qname.slice(6) : null;
       if (prefix === null) plain.push({ qname, value });
-      else if (declared.has(prefix) || value === '' || prefix.startsWith('xml'))
+      else if (declared.has(prefix) || prefix.startsWith('xml') || !NAMESPACE.test(value) || RESERVED.includes(value))
         malformed('XML: namespace declaration');
       else declared.set(prefix, value);
     }

@@ -8,9 +8,10 @@ import type { VerifyContext } from '../context.ts';
 import { refuse } from '../errors.ts';
 import type { TdxCollateral } from '../evidence.ts';
 import { bytesToHex } from '../formats/bytes.ts';
+import { verifyDates } from '../pki/x509.ts';
 import { verifyListed } from '../policy.ts';
 import { fingerprint, INTEL_SGX_ROOT_CA_SHA256, verifyRoot } from '../roots.ts';
-import { authenticateLists, authenticateTcb, verifyLists, verifyPckChain, verifyTcb } from './collateral.ts';
+import { authenticateLists, authenticatePckChain, authenticateTcb, verifyLists, verifyTcb } from './collateral.ts';
 import { verifyQeIdentity, verifyTdxModule } from './platform.ts';
 import { verifyQuoteSignature } from './quote-signature.ts';
 import { combineLevels, platformLevel, type TcbLevel, verifyTcbLevel } from './tcb.ts';
@@ -40,7 +41,11 @@ export async function verifyTdx(
   await step('trust-root', [quote], ({ pckChain }) =>
     verifyRoot(fingerprint(pckChain[2]), [INTEL_SGX_ROOT_CA_SHA256], acceptedRootsSha256),
   );
-  const chain = await step('certificate-chain', [quote], ({ pckChain }) => verifyPckChain(pckChain, nowMs));
+  const chain = await step('certificate-chain', [quote], async ({ pckChain }) => {
+    const chain = await cache.once('PCK chain', pckChain.map(bytesToHex), () => authenticatePckChain(pckChain));
+    verifyDates([chain.leaf, chain.ca, chain.root], nowMs);
+    return chain;
+  });
   const collateral = given.collateral === 'none' ? askedFor<TdxCollateral>(null, 'no collateral') : given.collateral;
   const lists = await step('revocation-lists', [chain, collateral], async (chain, collateral) => {
     const input = [bytesToHex(chain.rootDer), collateral];

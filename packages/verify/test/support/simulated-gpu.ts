@@ -5,22 +5,37 @@
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import type { GpuEvidence } from '../../src/gpu/gpu-evidence.ts';
 import type { GpuArchitecture } from '../../src/index.ts';
+import { parseCertificate } from '../../src/pki/x509.ts';
 import { context, integer, octets, oid, sequence, tlv } from './der-writer.ts';
+import type { Party } from './ocsp-authority.ts';
 import { type CertificateOptions, extension, makeCertificate, NOW_MS, sha256, toPem } from './simulated-platform.ts';
 
 const newKey = () => generateKeyPairSync('ec', { namedCurve: 'P-384' });
 /** One set of keys per process: only what is signed differs between tests. */
-const keys = { root: newKey(), family: newKey(), device: newKey(), leaf: newKey(), stranger: newKey() };
+const keys = { root: newKey(), family: newKey(), leaf: newKey(), stranger: newKey() };
+/** But every device has its own, burnt in. */
+const deviceKeys = new Map<number, ReturnType<typeof newKey>>();
+const deviceKeyOf = (device: number) => {
+  const key = deviceKeys.get(device) ?? newKey();
+  deviceKeys.set(device, key);
+  return key;
+};
 const validity = { notBeforeMs: NOW_MS - 86_400_000, notAfterMs: Date.parse('2049-12-31T23:59:59Z') };
 const ca = (subject: string, issuer: string, serial: number): CertificateOptions => ({
   ...{ serial, subject, issuer, ca: true, pathLength: null, keyUsage: 0x06, extensions: [], ...validity },
 });
 const ROOT = 'SIMULATED Device Identity CA';
+/** Names of device certificates, as NVIDIA gives them. */
+const MODELS = { HOPPER: 'GH100 A01 GSP BROM', BLACKWELL: 'GB100 A01 GSP BROM', LS10: 'LS_10 A01 FSP BROM' };
 
 /** All that can be bent. */
 export function goodDevice(serial = 1000) {
   return {
     arch: 'HOPPER' as GpuArchitecture,
+    /** Which of all devices it is. */
+    device: serial,
+    /** Null: as the architecture has it. */
+    model: null as string | null,
     request: '11e001ff',
     response: '11600000',
     nonce: 'aa'.repeat(32),
@@ -45,14 +60,15 @@ export function goodDevice(serial = 1000) {
     ] as [type: number, hex: string][],
     tail: '',
     firmwareId: 'f1'.repeat(48) as string | null,
-    /** Blackwell names its firmware in another extension. */
+    /** Where the leaf names its firmware, and in which form: Blackwell differs. */
+    firmwareExtension: '2.23.133.5.4.1',
     dice: false,
     certificates: {
       root: ca(ROOT, ROOT, 1),
       family: ca('SIMULATED Identity', ROOT, 2),
-      device: ca('SIMULATED GSP BROM', 'SIMULATED Identity', 3),
+      device: ca('', 'SIMULATED Identity', 3),
       leaf: {
-        ...ca('SIMULATED GSP FMC LF', 'SIMULATED GSP BROM', serial),
+        ...ca('SIMULATED GSP FMC LF', '', serial),
         ...{ ca: false, keyUsage: 0x80 },
       },
     },
@@ -70,33 +86,62 @@ const uint = (value: number, length: number) => {
 };
 const sized = (value: Uint8Array) => Buffer.concat([uint(value.length, 2), value]);
 
-function firmwareExtension({ firmwareId, dice }: BentDevice): Buffer[] {
+function makeFirmwareExtension({ firmwareId, firmwareExtension, dice }: BentDevice): Buffer[] {
   if (firmwareId === null) return [];
-  const fwid = sequence(oid('2.16.840.1.101.3.4.2.2'), octets(Buffer.from(firmwareId, 'hex')));
-  if (dice) return [extension('2.23.133.5.4.1.1', sequence(tlv(0x83, Buffer.of(1)), context(6, fwid)))];
+  const fwid = (hex: string) => sequence(oid('2.16.840.1.101.3.4.2.2'), octets(Buffer.from(hex, 'hex')));
   const spki = keys.leaf.publicKey.export({ format: 'der', type: 'spki' });
-  return [extension('2.23.133.5.4.1', sequence(integer(1), spki, fwid))];
+  const member = (number: number, value: Uint8Array | string) => tlv(0x80 + number, Buffer.from(value));
+  const value = dice
+    ? sequence(
+        ...[member(0, 'NVIDIA'), member(1, 'GB100 A01 GSP'), member(2, '01'), member(3, [1]), member(4, [0])],
+        ...[member(5, [0]), context(6, fwid(firmwareId), fwid('00'.repeat(48)))],
+        ...[member(7, [0, 0x80, 0, 0, 1]), member(8, [0xc0]), member(9, [0])],
+      )
+    : sequence(integer(1), spki, fwid(firmwareId));
+  return [extension(firmwareExtension, value)];
 }
 
 const root = makeCertificate(goodDevice().certificates.root, keys.root.publicKey, keys.root.privateKey);
 export const gpuRootSha256 = sha256(root).toString('hex');
 
-function makeChain(device: BentDevice): Buffer {
-  const { certificates, forged, chain } = device;
-  const signer = (name: keyof typeof certificates, key: KeyObject) =>
-    forged.includes(name) ? keys.stranger.privateKey : key;
-  const leaf = { ...certificates.leaf, extensions: [...certificates.leaf.extensions, ...firmwareExtension(device)] };
-  const made = {
-    root: forged.includes('root')
-      ? makeCertificate(certificates.root, keys.root.publicKey, keys.stranger.privateKey)
-      : JSON.stringify(certificates.root) === JSON.stringify(goodDevice().certificates.root)
-        ? root
-        : makeCertificate(certificates.root, keys.root.publicKey, keys.root.privateKey),
+type Names = BentDevice['chain'][number];
+
+function makeCertificates(device: BentDevice): Record<Names, Buffer> {
+  const { certificates, forged } = device;
+  const signer = (name: Names, key: KeyObject) => (forged.includes(name) ? keys.stranger.privateKey : key);
+  const { publicKey, privateKey } = deviceKeyOf(device.device);
+  const model = device.model ?? MODELS[device.arch];
+  const extensions = [...certificates.leaf.extensions, ...makeFirmwareExtension(device)];
+  const isGood = !forged.includes('root') && certificates.root.serial === 1;
+  return {
+    root: isGood ? root : makeCertificate(certificates.root, keys.root.publicKey, signer('root', keys.root.privateKey)),
     family: makeCertificate(certificates.family, keys.family.publicKey, signer('family', keys.root.privateKey)),
-    device: makeCertificate(certificates.device, keys.device.publicKey, signer('device', keys.family.privateKey)),
-    leaf: makeCertificate(leaf, keys.leaf.publicKey, signer('leaf', keys.device.privateKey)),
+    device: makeCertificate(
+      { ...certificates.device, subject: model },
+      publicKey,
+      signer('device', keys.family.privateKey),
+    ),
+    leaf: makeCertificate(
+      { ...certificates.leaf, issuer: model, extensions },
+      keys.leaf.publicKey,
+      signer('leaf', privateKey),
+    ),
   };
-  return Buffer.from(toPem(...chain.map((name) => made[name])));
+}
+
+/** The certificates of a device with their keys, for whoever answers about them. */
+export function partiesOf(device: BentDevice): Record<Names, Party> {
+  const ders = makeCertificates(device);
+  const party = (name: string, { publicKey, privateKey }: ReturnType<typeof newKey>, der: Buffer): Party => ({
+    ...{ name, publicKey, privateKey, der, certificate: parseCertificate(der) },
+  });
+  const { leaf, family, root } = device.certificates;
+  return {
+    leaf: party(leaf.subject, keys.leaf, ders.leaf),
+    device: party(device.model ?? MODELS[device.arch], deviceKeyOf(device.device), ders.device),
+    family: party(family.subject, keys.family, ders.family),
+    root: party(root.subject, keys.root, ders.root),
+  };
 }
 
 function makeReport({ request, response, nonce, measurements, opaque, tail, forged }: BentDevice): Buffer {
@@ -121,11 +166,12 @@ function makeReport({ request, response, nonce, measurements, opaque, tail, forg
 export function simulateGpu(bend: (device: BentDevice) => void = () => {}, serial?: number): GpuEvidence {
   const device = goodDevice(serial);
   bend(device);
+  const certificates = makeCertificates(device);
   return {
     arch: device.arch,
     nonce: device.listNonce ?? device.nonce,
     evidence: makeReport(device).toString('base64'),
-    certificate: makeChain(device).toString('base64'),
+    certificate: Buffer.from(toPem(...device.chain.map((name) => certificates[name]))).toString('base64'),
   };
 }
 

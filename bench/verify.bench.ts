@@ -1,0 +1,112 @@
+/**
+ * A verdict on a real TDX quote against `@phala/dcap-qvl` (JavaScript) on the same quote and collateral, in turns in the same
+ * run. `ratio`: our median time, chain and collateral authenticated before, over theirs, which authenticates them each time;
+ * `coldRatio` lets ours do so too. Beside it: GPU evidence with cached chains, the size of the browser bundle, and whether memory stays
+ * flat over many verdicts (100,000 with BENCH_VERDICTS=100000).
+ */
+import { createRequire } from 'node:module';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { type EvidenceFiles, parsePolicy, VerifiedCache, verifyFiles } from '@abaton/verify';
+import { loadFiles, skip } from '../packages/verify/test/support/samples.ts';
+import { verifierSize } from '../test/browser/bundle.ts';
+import type { Figures } from './main.ts';
+import { mean, quantile } from './statistics.ts';
+
+const { verify: verifyByQvl }: typeof import('@phala/dcap-qvl') = createRequire(
+  new URL('../packages/verify/package.json', import.meta.url),
+)('@phala/dcap-qvl');
+
+const ROUNDS = 100;
+const VERDICTS = Number(process.env.BENCH_VERDICTS ?? 2000);
+const GOALS = { ratio: 0.3, gpuMs: 5, bundleGzipKiB: 60 };
+const policy = parsePolicy({ version: 1 });
+const NOW = { tdx: '2026-08-20T12:00:00Z', gpu: '2026-08-20T12:00:00Z' };
+
+export async function run(): Promise<Figures> {
+  if (skip) throw new Error(`bench verify ${skip}`);
+  const quote = loadFiles({
+    quote: 'attestation/near-mpc/quote.json',
+    collateral: 'attestation/near-mpc/collateral.json',
+  });
+  const gpu = loadFiles({
+    gpuEvidence: 'gpu-attestation/attestation-sdk/evidence/hopper_evidence.json',
+    gpuNonce: 'e97b23a1718095a0e9e35edca810768c70a6a5a389b705e753b197912bc11576',
+  });
+  const cache = new VerifiedCache();
+  const judge =
+    (files: EvidenceFiles, now: string, kept = cache) =>
+    async () => {
+      const { valid } = await verifyFiles(files, { policy, nowMs: Date.parse(now), cache: kept });
+      if (!valid) throw new Error('the evidence does not hold');
+    };
+  const theirs = async () => {
+    const { status } = verifyByQvl(Buffer.from(quote.quote!), quote.collateral as never, Date.parse(NOW.tdx) / 1000);
+    if (status !== 'UpToDate') throw new Error(`dcap-qvl says ${status}`);
+  };
+  const times = await takeTurns([
+    judge(quote, NOW.tdx),
+    () => judge(quote, NOW.tdx, new VerifiedCache())(),
+    theirs,
+    judge(gpu, NOW.gpu),
+  ]);
+  const { gzipBytes } = await verifierSize();
+  const bundleGzipKiB = gzipBytes / 1024;
+  const [warmMs, coldMs, qvlMs, gpuMs] = times.map((each) => quantile(each, 0.5)) as [number, number, number, number];
+  const figures = { ratio: warmMs / qvlMs, gpuMs, bundleGzipKiB };
+  return {
+    ...figures,
+    coldRatio: coldMs / qvlMs,
+    p50Ms: warmMs,
+    p99Ms: quantile(times[0]!, 0.99),
+    perSecond: 1000 / mean(times[0]!),
+    coldMs,
+    qvlMs,
+    ...(await measureMemory(judge(quote, NOW.tdx))),
+    ...Object.fromEntries(
+      Object.entries(GOALS).map(([name, goal]) => [`${name}Goal${goal}`, figures[name as keyof typeof GOALS] <= goal]),
+    ),
+  };
+}
+
+/** Times of each work in ms, the works in turns: a machine that changes its pace does so for all of them. */
+async function takeTurns(works: (() => Promise<void>)[]): Promise<number[][]> {
+  const times = works.map((): number[] => []);
+  for (let round = -5; round < ROUNDS; round++)
+    for (const [index, work] of works.entries()) {
+      const beganMs = performance.now();
+      await work();
+      if (round >= 0) times[index]!.push(performance.now() - beganMs);
+    }
+  return times;
+}
+
+/** Heap and resident memory after garbage collection, at a tenth of the verdicts and at the end. */
+async function measureMemory(judge: () => Promise<void>): Promise<Figures> {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const read = async () => {
+    for (let times = 0; times < 3; times++) {
+      collect();
+      await new Promise((resolve) => setTimeout(resolve, 50)); // finalisers of keys run between
+    }
+    const { heapUsed, rss } = process.memoryUsage();
+    return { heapMiB: heapUsed / 2 ** 20, rssMiB: rss / 2 ** 20 };
+  };
+  const repeat = async (count: number) => {
+    for (let left = count; left > 0; left -= 8) {
+      await Promise.all(Array.from({ length: 8 }, judge));
+      if (process.stderr.isTTY && left % 80 === 0) process.stderr.write(`\rmemory: ${left} verdicts left   `);
+    }
+  };
+  await repeat(VERDICTS / 10);
+  const before = await read();
+  await repeat(VERDICTS - VERDICTS / 10);
+  const after = await read();
+  return {
+    verdicts: VERDICTS,
+    heapMiB: after.heapMiB,
+    heapGrowthMiB: after.heapMiB - before.heapMiB,
+    rssGrowthMiB: after.rssMiB - before.rssMiB,
+  };
+}
