@@ -118,6 +118,13 @@ const TABLES: Record<string, Case[]> = {
     ],
     ['a hardware id as OCTET STRING', null, leaf({ hwIdAsOctetString: true })],
     ['a hardware id as OCTET STRING in Turin, synthetic', null, leaf({ hwIdAsOctetString: true }, TURIN)],
+    ...[63, 65].map(
+      (length): Case => [
+        `a hardware id of ${length} bytes as OCTET STRING`,
+        'CERTIFICATE_INVALID',
+        leaf({ hwId: Buffer.alloc(length, 4), hwIdAsOctetString: true }),
+      ],
+    ),
     ['neither chip nor provider', 'CERTIFICATE_INVALID', leaf({ hwId: null })],
     ['both chip and provider', 'CERTIFICATE_INVALID', leaf({ cspId: 'simulated.example' })],
     ['Turin without FMC, synthetic', 'CERTIFICATE_INVALID', leaf({ namesFmc: false }, TURIN)],

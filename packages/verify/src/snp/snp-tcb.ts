@@ -26,18 +26,17 @@ export const writeSnpTcb = (tcb: SnpTcb): string => PARTS.map((part) => `${part}
 
 /**
  * Throws TCB_OUT_OF_DATE unless every part of all firmware that matters is at least at the minimum: what the key
- * certifies; what runs; what the host can go back to; and what held the guest from its launch on. What runs cannot be
- * older than what is certified or committed. Returns what is certified.
+ * certifies, what the host can go back to, and what held the guest at its launch. What runs is at least what is certified
+ * and committed. Returns what is certified.
  */
 export function verifySnpTcb(report: SnpReport, product: SnpProduct, minimum: SnpTcb): string {
-  const [reported, committed, launch, current] = [
-    ...[report.reportedTcb, report.committedTcb, report.launchTcb, report.currentTcb],
-  ].map((tcb) => parseSnpTcb(tcb, product)) as [SnpTcb, SnpTcb, SnpTcb, SnpTcb];
+  const reported = parseSnpTcb(report.reportedTcb, product);
+  const committed = parseSnpTcb(report.committedTcb, product);
   const behind = [
     ...partsBehind('reported', reported, [minimum]),
     ...partsBehind('committed', committed, [minimum]),
-    ...partsBehind('launch', launch, [minimum]),
-    ...partsBehind('current', current, [minimum, reported, committed]),
+    ...partsBehind('launch', parseSnpTcb(report.launchTcb, product), [minimum]),
+    ...partsBehind('current', parseSnpTcb(report.currentTcb, product), [reported, committed]),
   ];
   if (behind.length > 0)
     refuse(

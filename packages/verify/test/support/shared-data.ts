@@ -36,6 +36,9 @@ export function simulatorAttestation() {
   return attestation;
 }
 export const nearQuote = (): Buffer => Buffer.from(readJson('near-mpc/quote.json'));
+/** Of a guest with a GPU, on another platform family. */
+export const gpuVmQuote = (): Buffer =>
+  Buffer.from(readJson('dstack/verifier-fixtures/quote-report.json').quote, 'hex');
 export const dcapQuote = (): Buffer => read('dcap-qvl/tdx_quote');
 
 /** The nine members of the collateral; some sets carry the PCK chain as well, which stands in the quote. */
