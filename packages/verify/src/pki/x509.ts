@@ -1,5 +1,4 @@
-/** X.509 certificates and chains (RFC 5280), as far as Intel's PKI and RA-TLS use them: P-256 and SHA-256 throughout. */
-
+/** X.509 certificates and chains (RFC 5280), as far as Intel, AMD, NVIDIA and RA-TLS use them. */
 import { refuse } from '../errors.ts';
 import { equalBytes, malformed } from '../formats/bytes.ts';
 import {
