@@ -56,5 +56,5 @@ async function compare(each: DcapCase, answer: Answer): Promise<InteropResult> {
   if (theirs === ours) return { name, ok: true, detail: ours ?? 'refused by both' };
   const reason = ours === null && KNOWN_DISAGREEMENTS[each.name];
   const detail = `here ${ours ?? 'refused'}, there ${theirs ?? 'refused'}`;
-  return { name, ok: Boolean(reason), detail: reason ? `${detail}: ${reason}` : detail };
+  return reason ? { name, ok: true, known: true, detail: `${detail}: ${reason}` } : { name, ok: false, detail };
 }
