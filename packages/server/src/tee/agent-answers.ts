@@ -12,12 +12,14 @@ const APP_ID_BYTES = 20; // dstack: the first 20 bytes of a compose hash
 export function parseInfo(answer: unknown): AgentInfo {
   const info = fields(answer, 'Info');
   const tcb = fields(jsonText(info, 'tcb_info'), 'Info.tcb_info');
+  const provider = fields(jsonText(info, 'key_provider_info'), 'Info.key_provider_info');
   const register = (name: string) => hex(tcb, name, REGISTER_BYTES);
   return {
     appId: hex(info, 'app_id', APP_ID_BYTES),
     instanceId: hex(info, 'instance_id'),
     composeHash: hex(tcb, 'compose_hash', 32),
     appCompose: text(tcb, 'app_compose'),
+    keyProvider: { name: text(provider, 'name'), id: text(provider, 'id') },
     measurements: {
       mrtd: register('mrtd'),
       rtmr0: register('rtmr0'),

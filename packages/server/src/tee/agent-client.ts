@@ -26,6 +26,8 @@ export interface AgentInfo {
   composeHash: string;
   /** The raw app_compose text: hashed as it is, never parsed and written again. */
   appCompose: string;
+  /** Who hands out this guest's keys: `kms` with the key of its root, `local-sgx` with its measurement. */
+  keyProvider: { name: string; id: string };
   measurements: AgentMeasurements;
 }
 

@@ -66,7 +66,7 @@ const KEPT = 100; // about eight hours of proofs, 30 kB each
 const RETRY_MS = 15_000; // after a failure: the door is closed, so look again soon
 
 /** Pins what this process saw of itself at boot. */
-export function selfPolicy({ appCompose, measurements }: AgentInfo, binding: EvidenceBinding): Policy {
+export function selfPolicy({ appCompose, keyProvider, measurements }: AgentInfo, binding: EvidenceBinding): Policy {
   const { mrtd, rtmr0, rtmr1, rtmr2 } = measurements;
   return parsePolicy({
     version: 1,
@@ -75,6 +75,7 @@ export function selfPolicy({ appCompose, measurements }: AgentInfo, binding: Evi
     manifestSha256: [binding.manifestSha256],
     policySha256: [binding.policySha256],
     modelRegistrySha256: [binding.modelRegistrySha256],
+    keyProviders: [keyProvider],
   });
 }
 

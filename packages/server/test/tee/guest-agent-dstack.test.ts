@@ -123,7 +123,11 @@ test('an answer with any member missing or of another form is refused', async ()
     rtmr3: '',
   };
   for (const name of ['mrtd', 'rtmr0', 'rtmr1', 'rtmr2', 'rtmr3'] as const) tcb[name] = '00'.repeat(48);
-  const info = { app_id: '00'.repeat(20), instance_id: '00'.repeat(20) };
+  const provider = { name: 'kms', id: '3059' };
+  const info = {
+    ...{ app_id: '00'.repeat(20), instance_id: '00'.repeat(20) },
+    key_provider_info: JSON.stringify(provider),
+  };
   const ask = async (tcbInfo: object, rest: object = info) =>
     (await answering({ ...rest, tcb_info: JSON.stringify(tcbInfo) })).info();
   await ask(tcb);
@@ -132,6 +136,8 @@ test('an answer with any member missing or of another form is refused', async ()
     await assert.rejects(ask({ ...tcb, [name]: 7 }), { code: 'AGENT_UNAVAILABLE' });
     if (name !== 'app_compose') await assert.rejects(ask({ ...tcb, [name]: '0g' }), { code: 'AGENT_UNAVAILABLE' });
   }
+  for (const key_provider_info of [undefined, provider, 'kms', '{}', '{"name":"kms","id":1}'])
+    await assert.rejects(ask(tcb, { ...info, key_provider_info }), { code: 'AGENT_UNAVAILABLE' });
   await assert.rejects(ask(tcb, { ...info, app_id: '00'.repeat(19) }), { code: 'AGENT_UNAVAILABLE' });
   await assert.rejects((await answering({ key: '00'.repeat(31) })).getKey('x'), { code: 'AGENT_UNAVAILABLE' });
   const noKey = await answering({ key: 'no PEM', certificate_chain: [] });
