@@ -13,10 +13,20 @@ import {
 } from '../src/index.ts';
 import { failures } from './support/judge.ts';
 import { asSwitch, type BentDevice, gpuRootSha256, simulateGpu } from './support/simulated-gpu.ts';
-import { NOW_MS } from './support/simulated-platform.ts';
+import { extension, NOW_MS } from './support/simulated-platform.ts';
 import { makeRim } from './support/simulated-rim.ts';
 
 const NONCE = 'aa'.repeat(32);
+const blackwell = { arch: 'BLACKWELL', dice: true, firmwareExtension: '2.23.133.5.4.1.1' };
+const before550 = [
+  [6, '0074009620000000'],
+  [3, Buffer.from('535.86.09\0').toString('hex')],
+  ...([15, 17, 18] as const).map((type) => [type, '30']),
+] as [number, string][];
+const statusOf = ({ checks }: Verdict, check: CheckId) => {
+  const { status, seen } = checks.find(({ id }) => id === check)!;
+  return [status, seen];
+};
 const value = (spdmIndex: number) => String(spdmIndex).padStart(2, '0').repeat(48);
 const driver = (golden = new Map([[0, [value(1)]]]), version = '580.159.03') =>
   makeRim({ kind: 'driver', version, golden });
@@ -27,7 +37,7 @@ const rimRoot = driver().rootSha256;
 interface Change {
   bend?: (device: BentDevice) => void;
   files?: Partial<EvidenceFiles>;
-  gpu?: object;
+  gpu?: object | null;
   roots?: string[];
   nowMs?: number;
 }
@@ -64,6 +74,7 @@ const opaque = (type: number, hex: string | null): Change =>
 const evidence = (change: (evidence: GpuEvidence) => object): Change => ({
   files: { gpuEvidence: [change(simulateGpu())] },
 });
+const model = (name: string): Change => bend((device) => Object.assign(device, { model: name }));
 const rims = (...some: { xml: string }[]): Change => ({ files: { rims: some.map(({ xml }) => xml) } });
 const demand = (gpu: Partial<NonNullable<Policy['gpu']>>): Change => ({ gpu });
 
@@ -109,6 +120,9 @@ const TABLE: Partial<Record<CheckId, [name: string, code: VerificationCode, chan
     ['a driver that is no text', 'GPU_EVIDENCE_MALFORMED', opaque(3, '1b5b324a')],
     ['no VBIOS', 'GPU_EVIDENCE_MALFORMED', opaque(6, null)],
     ['a short VBIOS version', 'GPU_EVIDENCE_MALFORMED', opaque(6, '00740096')],
+    ['a short firmware id', 'GPU_EVIDENCE_MALFORMED', opaque(20, 'f1'.repeat(47))],
+    ['no measurement', 'GPU_EVIDENCE_MALFORMED', bend((device) => device.measurements.splice(0))],
+    ['opaque data of version 3', 'GPU_EVIDENCE_UNSUPPORTED', opaque(34, '0300')],
   ],
   'gpu-root': [
     ['a root that nobody named', 'ROOT_UNTRUSTED', { roots: [rimRoot] }],
@@ -127,6 +141,10 @@ const TABLE: Partial<Record<CheckId, [name: string, code: VerificationCode, chan
     ['no root', 'CERTIFICATE_INVALID', bend((device) => device.chain.pop())],
     ['root first', 'CERTIFICATE_INVALID', bend((device) => device.chain.reverse())],
     ['the leaf alone', 'CERTIFICATE_INVALID', bend((device) => Object.assign(device, { chain: ['leaf'] }))],
+    ['a key on P-256', 'CERTIFICATE_INVALID', bend((device) => Object.assign(device, { weak: true }))],
+    ['a Blackwell that says to be a Hopper', 'CERTIFICATE_INVALID', model('GB100 A01 GSP BROM')],
+    ['a GPU that NVIDIA has not named', 'CERTIFICATE_INVALID', model('')],
+    ['a switch that says to be a GPU', 'CERTIFICATE_INVALID', model('LS_10 A01 FSP BROM')],
     [
       'a device that is no CA',
       'CERTIFICATE_INVALID',
@@ -143,7 +161,24 @@ const TABLE: Partial<Record<CheckId, [name: string, code: VerificationCode, chan
     [
       'other firmware of a Blackwell',
       'GPU_FIRMWARE_MISMATCH',
-      bend((device) => Object.assign(device, { firmwareId: 'f2'.repeat(48), dice: true })),
+      bend((device) => Object.assign(device, { firmwareId: 'f2'.repeat(48), ...blackwell })),
+    ],
+    [
+      'the zeros that a Blackwell names besides',
+      'GPU_FIRMWARE_MISMATCH',
+      bend((device) => {
+        Object.assign(device, blackwell);
+        device.opaque = device.opaque.map(([type, hex]) => [type, type === 20 ? '00'.repeat(48) : hex]);
+      }),
+    ],
+    ['a driver that should name it and does not', 'GPU_FIRMWARE_MISMATCH', opaque(20, null)],
+    [
+      'a certificate with another extension of that number',
+      'GPU_FIRMWARE_MISMATCH',
+      bend((device) => {
+        device.firmwareId = null;
+        device.certificates.leaf.extensions.push(extension('2.23.133.5.4.1', Buffer.from('0500', 'hex')));
+      }),
     ],
     [
       'a certificate that names none',
@@ -213,18 +248,35 @@ test('eight GPUs and four switches, each by its own name', async () => {
 });
 
 test('drivers before 550 do not say which firmware the key was made for, and a required GPU then is not accepted', async () => {
-  const change = opaque(20, null);
-  const verdict = await judge(change);
-  const { status, seen } = verdict.checks.find(({ id }) => id === 'gpu-firmware')!;
-  assert.deepEqual([status, seen], ['not-run', 'driver 580.159.03 does not say']);
+  const verdict = await judge(bend((device) => device.opaque.splice(0, 9, ...before550)));
+  assert.deepEqual(statusOf(verdict, 'gpu-firmware'), ['not-run', 'driver 535.86.09 does not say']);
 });
 
-test('a Blackwell names its firmware in DiceTcbInfo', async () => {
-  const verdict = await judge({
-    bend: (device) => Object.assign(device, { arch: 'BLACKWELL', dice: true }),
-  });
-  assert.deepEqual(failures(verdict.checks), []);
-  assert.equal(verdict.gpus[0]!.arch, 'BLACKWELL');
+test('a Blackwell names its firmware in DiceTcbInfo, under either number', async () => {
+  for (const firmwareExtension of ['2.23.133.5.4.1.1', '2.23.133.5.4.1']) {
+    const verdict = await judge(bend((device) => Object.assign(device, { ...blackwell, firmwareExtension })));
+    assert.deepEqual(failures(verdict.checks), []);
+    assert.equal(statusOf(verdict, 'gpu-firmware')[0], 'pass');
+    assert.equal(verdict.gpus[0]!.arch, 'BLACKWELL');
+  }
+});
+
+test('a switch that names its firmware is checked like a GPU', async () => {
+  const rims = [vbios(new Map([[0, [value(1)]]]), '96.10.55.00.01').xml];
+  const speaking = (firmwareId: string) =>
+    judge({
+      bend: (device) => {
+        asSwitch(device);
+        device.opaque.push([20, firmwareId]);
+      },
+      files: { rims },
+      gpu: null,
+    });
+  assert.equal(statusOf(await speaking('f1'.repeat(48)), 'gpu-firmware')[0], 'pass');
+  assert.deepEqual(failures((await speaking('f2'.repeat(48))).checks), ['gpu-firmware: GPU_FIRMWARE_MISMATCH']);
+  const silent = await judge({ bend: asSwitch, files: { rims }, gpu: null });
+  assert.deepEqual(failures(silent.checks), []);
+  assert.deepEqual(statusOf(silent, 'gpu-firmware'), ['not-run', 'switches do not say']);
 });
 
 test('of two revisions of reference measurements one has to fit', async () => {

@@ -61,6 +61,7 @@ const OPAQUE = {
 const NVDEC0_OFF = 0x55;
 const OPAQUE_VERSION = 2; // the highest that NVIDIA's SDK reads; reports without the field came before it
 const FWID_BYTES = 48;
+const TEXT_BYTES = 64; // [14]
 /** Begins the format that follows this one, whose fields have a third number each. */
 const NVDAOD = [...'NVDAOD'].map((char) => char.charCodeAt(0));
 
@@ -154,6 +155,7 @@ function describe(opaque: ReadonlyMap<number, Uint8Array>, arch: GpuArchitecture
 
 /** Printable ASCII, padded with zeros. */
 function textOf(bytes: Uint8Array): string {
+  if (bytes.length > TEXT_BYTES) malformed(`opaque field with a text of ${bytes.length} bytes`);
   const text = String.fromCharCode(...bytes).replace(/\0+$/, '');
   return /^[\x21-\x7e]+$/.test(text) ? text : malformed('opaque field is not text');
 }

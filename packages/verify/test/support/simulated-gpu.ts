@@ -10,9 +10,9 @@ import { context, integer, octets, oid, sequence, tlv } from './der-writer.ts';
 import type { Party } from './ocsp-authority.ts';
 import { type CertificateOptions, extension, makeCertificate, NOW_MS, sha256, toPem } from './simulated-platform.ts';
 
-const newKey = () => generateKeyPairSync('ec', { namedCurve: 'P-384' });
+const newKey = (namedCurve = 'P-384') => generateKeyPairSync('ec', { namedCurve });
 /** One set of keys per process: only what is signed differs between tests. */
-const keys = { root: newKey(), family: newKey(), leaf: newKey(), stranger: newKey() };
+const keys = { root: newKey(), family: newKey(), leaf: newKey(), stranger: newKey(), weak: newKey('P-256') };
 /** But every device has its own, burnt in. */
 const deviceKeys = new Map<number, ReturnType<typeof newKey>>();
 const deviceKeyOf = (device: number) => {
@@ -49,10 +49,10 @@ export function goodDevice(serial = 1000) {
     })),
     opaque: [
       [6, '0074009620000000'], // 96.00.74.00.20
-      [15, Buffer.from('885\0').toString('hex')],
-      [17, Buffer.from('G520\0').toString('hex')],
-      [18, Buffer.from('0200\0').toString('hex')],
-      [3, Buffer.from('580.159.03\0').toString('hex')],
+      [15, hexOf('885\0')],
+      [17, hexOf('G520\0')],
+      [18, hexOf('0200\0')],
+      [3, hexOf('580.159.03\0')],
       [11, 'aa'],
       [20, 'f1'.repeat(48)],
       [255, ''],
@@ -66,12 +66,14 @@ export function goodDevice(serial = 1000) {
     certificates: {
       root: ca(ROOT, ROOT, 1),
       family: ca('SIMULATED Identity', ROOT, 2),
-      device: ca('', 'SIMULATED Identity', 3),
+      device: ca('', 'SIMULATED Identity', 20_000 + serial),
       leaf: {
         ...ca('SIMULATED GSP FMC LF', '', serial),
         ...{ ca: false, keyUsage: 0x80 },
       },
     },
+    /** The family has a key on P-256. */
+    weak: false,
     /** Certificates that somebody else has signed, or the report. */
     forged: [] as ('root' | 'family' | 'device' | 'leaf' | 'report')[],
     chain: ['leaf', 'device', 'family', 'root'] as ('leaf' | 'device' | 'family' | 'root')[],
@@ -79,6 +81,7 @@ export function goodDevice(serial = 1000) {
 }
 export type BentDevice = ReturnType<typeof goodDevice>;
 
+const hexOf = (text: string) => Buffer.from(text).toString('hex');
 const uint = (value: number, length: number) => {
   const bytes = Buffer.alloc(length);
   bytes.writeUIntLE(value, 0, length);
@@ -90,12 +93,12 @@ function makeFirmwareExtension({ firmwareId, firmwareExtension, dice }: BentDevi
   if (firmwareId === null) return [];
   const fwid = (hex: string) => sequence(oid('2.16.840.1.101.3.4.2.2'), octets(Buffer.from(hex, 'hex')));
   const spki = keys.leaf.publicKey.export({ format: 'der', type: 'spki' });
-  const member = (number: number, value: Uint8Array | string) => tlv(0x80 + number, Buffer.from(value));
+  const member = (number: number, hex: string) => tlv(0x80 + number, Buffer.from(hex, 'hex'));
   const value = dice
     ? sequence(
-        ...[member(0, 'NVIDIA'), member(1, 'GB100 A01 GSP'), member(2, '01'), member(3, [1]), member(4, [0])],
-        ...[member(5, [0]), context(6, fwid(firmwareId), fwid('00'.repeat(48)))],
-        ...[member(7, [0, 0x80, 0, 0, 1]), member(8, [0xc0]), member(9, [0])],
+        ...[member(0, hexOf('NVIDIA')), member(1, hexOf('GB100 A01 GSP')), member(2, hexOf('01')), member(3, '01')],
+        ...[member(4, '00'), member(5, '00'), context(6, fwid(firmwareId), fwid('00'.repeat(48)))],
+        ...[member(7, '0080000001'), member(8, 'c0'), member(9, '00')],
       )
     : sequence(integer(1), spki, fwid(firmwareId));
   return [extension(firmwareExtension, value)];
@@ -110,17 +113,14 @@ function makeCertificates(device: BentDevice): Record<Names, Buffer> {
   const { certificates, forged } = device;
   const signer = (name: Names, key: KeyObject) => (forged.includes(name) ? keys.stranger.privateKey : key);
   const { publicKey, privateKey } = deviceKeyOf(device.device);
+  const family = device.weak ? keys.weak : keys.family;
   const model = device.model ?? MODELS[device.arch];
   const extensions = [...certificates.leaf.extensions, ...makeFirmwareExtension(device)];
   const isGood = !forged.includes('root') && certificates.root.serial === 1;
   return {
     root: isGood ? root : makeCertificate(certificates.root, keys.root.publicKey, signer('root', keys.root.privateKey)),
-    family: makeCertificate(certificates.family, keys.family.publicKey, signer('family', keys.root.privateKey)),
-    device: makeCertificate(
-      { ...certificates.device, subject: model },
-      publicKey,
-      signer('device', keys.family.privateKey),
-    ),
+    family: makeCertificate(certificates.family, family.publicKey, signer('family', keys.root.privateKey)),
+    device: makeCertificate({ ...certificates.device, subject: model }, publicKey, signer('device', family.privateKey)),
     leaf: makeCertificate(
       { ...certificates.leaf, issuer: model, extensions },
       keys.leaf.publicKey,
@@ -178,5 +178,5 @@ export function simulateGpu(bend: (device: BentDevice) => void = () => {}, seria
 /** A switch: no driver, VBIOS version as text, nothing said of its firmware. */
 export const asSwitch = (device: BentDevice): void => {
   device.arch = 'LS10';
-  device.opaque = [[6, Buffer.from('96.10.55.00.01').toString('hex')]];
+  device.opaque = [[6, hexOf('96.10.55.00.01')]];
 };
