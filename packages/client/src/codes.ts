@@ -5,6 +5,8 @@ export const CLIENT_CODES = {
   CONNECTION_LOST: 'The verified connection ended; a new one must be verified again.',
   EVIDENCE_UNAVAILABLE: 'The server did not hand out evidence.',
   COLLATERAL_UNAVAILABLE: 'The PCCS did not hand out collateral for this platform.',
+  RIM_UNAVAILABLE: 'The RIM service did not hand out reference measurements of this driver or VBIOS.',
+  OCSP_UNAVAILABLE: 'The OCSP service did not say whether a certificate of a GPU or of a RIM is revoked.',
   FILE_UNREADABLE: 'A file that was to be sent cannot be read.',
   NOT_VERIFIED: 'The evidence was refused, so nothing was sent.',
   ANSWER_INVALID: 'The server answered with something that does not follow the protocol.',

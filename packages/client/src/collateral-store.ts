@@ -3,9 +3,7 @@
  * kept on disk, and handed on until the date that Intel has signed into it. Who keeps collateral must not let it go back in
  * time: an answer that is older than the kept one would hide what Intel has found since.
  */
-import { randomUUID } from 'node:crypto';
-import { mkdirSync, readFileSync } from 'node:fs';
-import { open, rename, unlink } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type CollateralDates,
@@ -15,6 +13,7 @@ import {
   UnavailableError,
 } from '@abaton/verify';
 import type { ClientCode } from './codes.ts';
+import { writeDurably } from './durable-file.ts';
 import { fetchCollateral, type PlatformId } from './pccs.ts';
 
 export interface CollateralStoreOptions {
@@ -23,87 +22,138 @@ export interface CollateralStoreOptions {
   /** Services (PCCS, or Intel's own), in the order in which they are asked. */
   pccsUrls: readonly string[];
   nowMs?: () => number;
-  /** A service or the disk has failed, and collateral was found all the same; or what is kept is a week old. */
-  onTrouble?: (trouble: Error) => void;
+  /** Told of what went wrong although collateral was found. Must not throw. */
+  onTrouble?: (trouble: CollateralTrouble) => void;
+}
+
+/**
+ * `service`: one has failed, or has answered with what is wrong, expired or older than what is kept. `disk`: what is kept
+ * cannot be written, or cannot be read and will be replaced. `age`: what is handed out was issued more than a week ago.
+ */
+export class CollateralTrouble extends Error {
+  readonly kind: 'service' | 'disk' | 'age';
+
+  constructor(kind: CollateralTrouble['kind'], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.kind = kind;
+  }
 }
 
 export interface KeptCollateral {
   collateral: TdxCollateral;
   dates: CollateralDates;
+  /** When a service answered with it. */
+  fetchedAtMs: number;
   /** A service has just answered with it. */
   fresh: boolean;
 }
 
 export interface CollateralStore {
-  /** Asks the services. Throws COLLATERAL_UNAVAILABLE when none answers, and nothing is kept that is still in date. */
-  collateralFor(platform: PlatformId): Promise<KeptCollateral>;
+  /**
+   * Asks the services; concurrent calls for one platform share one question. `authenticate` throws for what is not genuine
+   * (see authenticateCollateral); without it any service can lock the store with numbers and dates that it makes up.
+   *
+   * When no service has anything good, the last good answer is handed on until its signed end. An expired answer is handed
+   * on where there is nothing else, for the verifier to name what is wrong with it, but never kept. Otherwise throws
+   * COLLATERAL_UNAVAILABLE, which says when the kept one has expired.
+   */
+  collateralFor(platform: PlatformId, authenticate?: Authenticate): Promise<KeptCollateral>;
 }
 
-const VERSION = 1; // of the file
+type Authenticate = (collateral: TdxCollateral) => Promise<void>;
+type Kept = Omit<KeptCollateral, 'fresh'>;
+
+const VERSION = 1; // of the file: { version, fetchedAtMs, collateral }
 /** Intel signs anew each day, but has paused for longer than a week: old collateral is a warning, its end is the signed one. */
 const OLD_MS = 7 * 86_400_000;
+const KEY = /^[0-9a-f]{12}-(?:processor|platform)$/; // it names a file
 
 /** What is kept, if anything, is read when a platform is first asked for. */
 export function openCollateralStore(options: CollateralStoreOptions): CollateralStore {
   const { directory, pccsUrls, nowMs = Date.now, onTrouble = () => {} } = options;
-  if (directory) mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const kept = new Map<string, Omit<KeptCollateral, 'fresh'> | null>();
+  const kept = new Map<string, Kept | null>();
   const running = new Map<string, Promise<KeptCollateral>>();
+  const fileOf = (key: string) => (directory === null ? null : join(directory, `${key}.json`));
+  const trouble = (kind: CollateralTrouble['kind'], message: string, cause?: unknown) =>
+    onTrouble(new CollateralTrouble(kind, message, { cause }));
 
-  const keep = async (key: string, collateral: TdxCollateral, dates: CollateralDates): Promise<void> => {
-    kept.set(key, { collateral, dates });
-    if (directory)
-      await writeDurably(join(directory, `${key}.json`), JSON.stringify({ version: VERSION, collateral })).catch(
-        (cause) => onTrouble(new Error('Collateral cannot be kept on disk', { cause })),
+  const keep = async (key: string, { collateral, dates, fetchedAtMs }: Kept): Promise<void> => {
+    kept.set(key, { collateral, dates, fetchedAtMs });
+    const file = fileOf(key);
+    if (file)
+      await writeDurably(file, JSON.stringify({ version: VERSION, fetchedAtMs, collateral })).catch((cause) =>
+        trouble('disk', 'Collateral cannot be kept on disk', cause),
       );
   };
 
-  const load = (key: string): Omit<KeptCollateral, 'fresh'> | null => {
-    const known = kept.get(key);
-    if (known !== undefined) return known;
-    const read = directory ? readKept(join(directory, `${key}.json`)) : null;
-    kept.set(key, read);
-    return read;
+  /** What is kept and genuine, expired or not. */
+  const recall = async (key: string, authenticate: Authenticate): Promise<Kept | null> => {
+    try {
+      const file = fileOf(key);
+      if (!kept.has(key)) kept.set(key, file === null ? null : await readKept(file));
+      const last = kept.get(key)!;
+      if (last) await authenticate(last.collateral);
+      return last;
+    } catch (cause) {
+      trouble('disk', 'The collateral that is kept cannot be used', cause);
+      return null;
+    }
   };
 
-  const ask = async (key: string, platform: PlatformId): Promise<KeptCollateral> => {
-    const last = load(key);
-    const lastIsGood = last !== null && nowMs() <= last.dates.expiresMs;
-    const troubles: Error[] = [];
-    for (const url of pccsUrls)
+  const ask = async (key: string, platform: PlatformId, authenticate: Authenticate): Promise<KeptCollateral> => {
+    const last = await recall(key, authenticate);
+    const good = last && nowMs() <= last.dates.expiresMs ? last : null;
+    let expired: Kept | null = null;
+    let answer: Kept | null = null;
+    const failures: unknown[] = [];
+    for (const url of pccsUrls) {
       try {
-        const collateral = await fetchCollateral(url, platform);
-        const dates = readCollateralDates(collateral);
-        // Without anything better an expired answer is handed on: the verifier says what is wrong with it.
-        if (lastIsGood && (isOlder(dates, last.dates) || nowMs() > dates.expiresMs)) {
-          troubles.push(new Error(`${url} answered with older collateral than is kept`));
-          continue;
+        const given = await fetchGenuine(url, platform, authenticate, nowMs());
+        if (nowMs() > given.dates.expiresMs) {
+          expired ??= given;
+          throw new Error(`${url} answered with expired collateral`);
         }
-        await keep(key, collateral, dates);
-        for (const trouble of troubles) onTrouble(trouble);
-        return { collateral, dates, fresh: true };
+        if (good && isOlder(given.dates, good.dates))
+          throw new Error(`${url} answered with older collateral than is kept`);
+        answer = given;
+        break;
       } catch (cause) {
-        troubles.push(cause as Error);
+        failures.push(cause);
       }
-    if (!lastIsGood) throw unavailable(last?.dates ?? null, new AggregateError(troubles));
-    for (const trouble of troubles) onTrouble(trouble);
-    if (nowMs() > last.dates.issuedMs + OLD_MS)
-      onTrouble(new Error('The collateral that is kept is older than a week'));
-    return { ...last, fresh: false };
+    }
+    const found = answer ?? good ?? expired;
+    if (!found) throw unavailable(last?.dates ?? null, new AggregateError(failures));
+    for (const cause of failures) trouble('service', (cause as Error).message, cause);
+    if (answer) await keep(key, answer);
+    if (nowMs() > found.dates.issuedMs + OLD_MS) trouble('age', 'The collateral was issued more than a week ago');
+    return { ...found, fresh: found !== good };
   };
 
   return {
-    collateralFor(platform) {
+    async collateralFor(platform, authenticate = async () => {}) {
       const key = `${platform.fmspc}-${platform.ca}`;
-      const asking = running.get(key) ?? ask(key, platform).finally(() => running.delete(key));
+      if (!KEY.test(key)) throw new TypeError('fmspc must be 12 lower-case hex digits, ca processor or platform');
+      const asking = running.get(key) ?? ask(key, platform, authenticate).finally(() => running.delete(key));
       running.set(key, asking);
       return asking;
     },
   };
 }
 
+/** Throws for an answer that no verifier could read, or that is not genuine. */
+async function fetchGenuine(
+  url: string,
+  platform: PlatformId,
+  authenticate: Authenticate,
+  fetchedAtMs: number,
+): Promise<Kept> {
+  const collateral = parseCollateral(await fetchCollateral(url, platform));
+  await authenticate(collateral);
+  return { collateral, dates: readCollateralDates(collateral), fetchedAtMs };
+}
+
 const isOlder = (answer: CollateralDates, kept: CollateralDates): boolean =>
-  answer.tcbEvaluationDataNumber < kept.tcbEvaluationDataNumber || answer.issuedMs < kept.issuedMs;
+  kept.sequence.some((value, part) => answer.sequence[part]! < value);
 
 function unavailable(kept: CollateralDates | null, cause: Error): UnavailableError<ClientCode> {
   const expired = kept ? `, and what was kept has expired on ${new Date(kept.expiresMs).toISOString()}` : '';
@@ -111,33 +161,16 @@ function unavailable(kept: CollateralDates | null, cause: Error): UnavailableErr
   return new UnavailableError<ClientCode>('COLLATERAL_UNAVAILABLE', message, { cause });
 }
 
-/** A file that is absent, torn or of another version is as good as none: it will be written anew. */
-function readKept(file: string): Omit<KeptCollateral, 'fresh'> | null {
-  try {
-    const { version, collateral: json } = JSON.parse(readFileSync(file, 'utf8'));
-    if (version !== VERSION) return null;
-    const collateral = parseCollateral(json);
-    return { collateral, dates: readCollateralDates(collateral) };
-  } catch {
-    return null;
-  }
-}
-
-/** The old file or the new one, whole, whatever happens: written aside, synced, renamed, and the directory synced (fsync(2)). */
-async function writeDurably(file: string, text: string): Promise<void> {
-  const temporary = `${file}.${randomUUID()}.tmp`;
-  const handle = await open(temporary, 'wx', 0o600);
-  try {
-    await handle.writeFile(text);
-    await handle.sync();
-    await handle.close();
-    await rename(temporary, file);
-  } catch (error) {
-    await handle.close().catch(() => {});
-    await unlink(temporary).catch(() => {});
+/** Null when there is no file. Throws for one that cannot be read, is torn, or is of another version. */
+async function readKept(file: string): Promise<Kept | null> {
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return null;
     throw error;
-  }
-  if (process.platform === 'win32') return; // orders its metadata itself
-  const directory = await open(join(file, '..'), 'r');
-  await directory.sync().finally(() => directory.close());
+  });
+  if (text === null) return null;
+  const { version, fetchedAtMs, collateral: json } = JSON.parse(text);
+  if (version !== VERSION || !Number.isSafeInteger(fetchedAtMs))
+    throw new Error(`${file} is not of version ${VERSION}`);
+  const collateral = parseCollateral(json);
+  return { collateral, dates: readCollateralDates(collateral), fetchedAtMs };
 }

@@ -5,6 +5,7 @@ export { CLIENT_CODES, type ClientCode } from './codes.ts';
 export {
   type CollateralStore,
   type CollateralStoreOptions,
+  CollateralTrouble,
   type KeptCollateral,
   openCollateralStore,
 } from './collateral-store.ts';
@@ -15,5 +16,6 @@ export {
   type VerifyOptions,
   verifyAttestation,
 } from './connect-verified.ts';
+export { fetchOcsp, fetchRim } from './nvidia.ts';
 export { fetchCollateral, type PlatformId } from './pccs.ts';
 export { type StoreAnswer, sendFiles } from './send-study.ts';

@@ -10,6 +10,8 @@
  * | root CRL | /sgx/certification/v4/rootcacrl | - |
  */
 import { type TdxCollateral, UnavailableError } from '@abaton/verify';
+import type { ClientCode } from './codes.ts';
+import { type FetchedBytes, fetchBytes } from './fetch-bytes.ts';
 
 export interface PlatformId {
   /** Family-Model-Stepping-Platform-CustomSKU of the PCK certificate: 12 hex digits. */
@@ -49,39 +51,18 @@ export async function fetchCollateral(pccsUrl: string, { fmspc, ca }: PlatformId
   };
 }
 
-interface Part {
+interface Part extends FetchedBytes {
   url: string;
-  headers: Headers;
-  bytes: Uint8Array;
 }
 
 const unavailable = (url: string, why: string, cause?: unknown) =>
-  new UnavailableError<'COLLATERAL_UNAVAILABLE'>(
-    'COLLATERAL_UNAVAILABLE',
-    `${url} ${why}. Check the address of the PCCS.`,
-    { cause },
-  );
+  new UnavailableError<ClientCode>('COLLATERAL_UNAVAILABLE', `${url} ${why}. Check the address of the PCCS.`, {
+    cause,
+  });
 
 async function fetchPart(url: string): Promise<Part> {
-  try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: 'error' });
-    if (response.status !== 200) throw unavailable(url, `answered ${response.status}`);
-    const chunks: Uint8Array[] = [];
-    let length = 0;
-    for await (const chunk of response.body ?? []) {
-      chunks.push(chunk);
-      length += chunk.length;
-      if (length > MAX_BYTES) throw unavailable(url, `answered more than ${MAX_BYTES} bytes`);
-    }
-    return {
-      url,
-      headers: response.headers,
-      bytes: new Uint8Array(await new Blob(chunks as BlobPart[]).arrayBuffer()),
-    };
-  } catch (cause) {
-    if (cause instanceof UnavailableError) throw cause;
-    throw unavailable(url, 'cannot be reached', cause);
-  }
+  const limits = { timeoutMs: TIMEOUT_MS, maxBytes: MAX_BYTES };
+  return { url, ...(await fetchBytes(url, limits, (why, cause) => unavailable(url, why, cause))) };
 }
 
 /** Cuts the signed text out as it came: the signature covers these bytes, not a re-serialised form of them. */

@@ -190,8 +190,10 @@ function parseSetting({ env, kind }: Setting, text: string): string | number {
     case 'text':
     case 'path':
       return text;
-    case 'urls':
-      return text.split(',').every((url) => URL.canParse(url)) ? text : refuse('a URL, or several separated by commas');
+    case 'urls': {
+      const urls = text.split(',').map((url) => url.trim());
+      return urls.every((url) => URL.canParse(url)) ? urls.join(',') : refuse('a URL, or several separated by commas');
+    }
     case 'sha256':
       return /^(sha256:)?[0-9a-f]{64}$/.test(text) ? text.replace('sha256:', '') : refuse('64 hex digits');
     case 'port':

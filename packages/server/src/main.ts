@@ -88,7 +88,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
       directory: join(dataDir, 'collateral'),
       maxAgeMs: config.attestationIntervalMs, // a revocation closes the gate within one interval (I1)
       nowMs,
-      onTrouble: () => logger.warn('collateral-trouble'), // whose message may hold an address; the door is open
+      onTrouble: ({ kind }) => logger.warn('collateral-trouble', { kind }), // its message may hold an address
     }),
     log,
     binding,

@@ -19,6 +19,7 @@ export { type GpuArchitecture, type OsMeasurement, type Policy, parsePolicy } fr
 export { computeRaTlsReportData, computeReportData } from './report-data.ts';
 export { INTEL_SGX_ROOT_CA_SHA256 } from './roots.ts';
 export { verifySignedPolicy } from './signed-policy.ts';
+export { authenticateCollateral } from './tdx/authentic-collateral.ts';
 export { type CollateralDates, readCollateralDates } from './tdx/collateral-dates.ts';
 export { readQuotePlatform } from './tdx/pck-extension.ts';
 export { parseTdxQuote, type TdReport, type TdxQuote } from './tdx/tdx-quote.ts';

@@ -2,8 +2,8 @@
  * The collateral that travels with our evidence (passport model, RFC 9334 section 5.1): used for `maxAgeMs` (the server:
  * one attestation interval) before a service is asked again, and kept by the client's store, also over a restart.
  */
-import { type CollateralStore, openCollateralStore } from '@abaton/client';
-import { readQuotePlatform, type TdxCollateral, UnavailableError } from '@abaton/verify';
+import { type CollateralStore, type CollateralTrouble, openCollateralStore } from '@abaton/client';
+import { authenticateCollateral, readQuotePlatform, type TdxCollateral, UnavailableError } from '@abaton/verify';
 import { errorOf } from '../errors.ts';
 
 export interface CollateralSource {
@@ -21,7 +21,7 @@ export interface CollateralOptions {
   directory: string | null;
   maxAgeMs: number;
   nowMs?: () => number;
-  onTrouble?: (trouble: Error) => void;
+  onTrouble?: (trouble: CollateralTrouble) => void;
 }
 
 const RETRY_MS = 60_000; // or every evidence would wait for a PCCS that is down
@@ -40,13 +40,15 @@ export function createCollateralSource({
       const known = current.get(key);
       if (known && nowMs() < known.staleAtMs) return known.collateral;
       try {
-        const { collateral, dates, fresh } = await store.collateralFor(platform);
+        const { collateral, dates, fresh } = await store.collateralFor(platform, (given) =>
+          authenticateCollateral(given, quote),
+        );
         const againAtMs = nowMs() + (fresh ? maxAgeMs : Math.min(maxAgeMs, RETRY_MS));
         current.set(key, { collateral, staleAtMs: Math.min(againAtMs, dates.expiresMs) });
         return collateral;
       } catch (cause) {
         if (!(cause instanceof UnavailableError)) throw cause;
-        throw errorOf('COLLATERAL_UNAVAILABLE', 'No PCCS hands out collateral for this platform.', { cause });
+        throw errorOf('COLLATERAL_UNAVAILABLE', cause.message, { cause }); // it says what has expired, and no address
       }
     },
   };
