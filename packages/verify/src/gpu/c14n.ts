@@ -17,8 +17,8 @@ export function canonicalizeXml(
     shown: ReadonlyMap<string, string>,
     above: ReadonlyMap<string, string>,
   ): string => {
-    const scope = new Map([...above, ...element.declared]);
-    const namespaces = [...scope]
+    const scope = element.declared.size > 0 ? new Map([...above, ...element.declared]) : above;
+    const namespaces = (scope === shown ? [] : [...scope])
       .filter(([prefix, uri]) => shown.get(prefix) !== uri)
       .sort(([a], [b]) => order(a, b))
       .map(([prefix, uri]) => ` xmlns${prefix && `:${prefix}`}="${uri}"`);

@@ -5,7 +5,7 @@
 import { refuse, VerificationError } from '../errors.ts';
 import { MalformedError, malformed } from '../formats/bytes.ts';
 import { type Certificate, isoOf, isWithin } from '../pki/x509.ts';
-import { attributeOf, childrenNamed, onlyChild, parseXml, type XmlElement } from './xml.ts';
+import { attributeOf, onlyChild, parseXml, type XmlElement } from './xml.ts';
 import { verifyXmlSignature } from './xml-signature.ts';
 
 /**
@@ -28,7 +28,7 @@ export interface Rim {
 const SWID = 'http://standards.iso.org/iso/19770/-2/2015/schema.xsd';
 const HASH = 'http://www.w3.org/2001/04/xmlenc#sha384';
 const MEASUREMENTS = 256; // the index of an SPDM block is one byte
-const ALTERNATIVES = 64; // real files have up to four
+const ALTERNATIVES = 64; // real files have one to four
 const SHA384_HEX = /^[0-9a-fA-F]{96}$/;
 /** A VBIOS has five pairs of hex digits; a driver has decimal numbers. Nothing else in the file tells the two apart. */
 const VBIOS_VERSION = /^[0-9A-F]{2}(?:\.[0-9A-F]{2}){4}$/i;
@@ -61,26 +61,32 @@ export function verifyRimDates({ chain, version }: Rim, nowMs: number): void {
       );
 }
 
-function parseGolden(payload: XmlElement): Map<number, string[]> {
+/** Every resource must be a measurement: one that is not understood would pass unseen. */
+function parseGolden({ children }: XmlElement): Map<number, string[]> {
   const golden = new Map<number, string[]>();
   const seen = new Set<number>();
-  for (const resource of childrenNamed(payload, SWID, 'Resource')) {
-    if (attributeOf(resource, 'type') !== 'Measurement') continue;
+  for (const resource of children) {
+    if (typeof resource === 'string') continue;
+    if (resource.uri !== SWID || resource.local !== 'Resource' || attributeOf(resource, 'type') !== 'Measurement')
+      malformed(`Payload has a ${resource.local} that is no measurement`);
     const index = numberOf(resource, 'index', MEASUREMENTS);
     if (seen.has(index)) malformed(`measurement ${index} occurs twice`);
     seen.add(index);
     const active = attributeOf(resource, 'active');
     if (active !== 'True' && active !== 'False') malformed('active must be True or False');
-    const count = numberOf(resource, 'alternatives', ALTERNATIVES);
-    const values = Array.from({ length: count }, (_, i) => attributeOf(resource, `Hash${i}`, HASH));
-    if (!values.every((value) => SHA384_HEX.test(value))) malformed(`measurement ${index} is not of SHA-384`);
-    if (active === 'True')
-      golden.set(
-        index,
-        values.map((value) => value.toLowerCase()),
-      );
+    const values = parseAlternatives(resource).map((value) => value.toLowerCase());
+    if (active === 'True') golden.set(index, values);
   }
   return golden.size > 0 ? golden : malformed('no measurement is active');
+}
+
+/** Hash0 to as many as there are said to be. */
+function parseAlternatives(resource: XmlElement): string[] {
+  const count = numberOf(resource, 'alternatives', ALTERNATIVES + 1);
+  const values = Array.from({ length: count }, (_, i) => attributeOf(resource, `Hash${i}`, HASH));
+  const hashes = resource.attributes.filter(({ uri }) => uri === HASH).length;
+  if (count === 0 || hashes !== count) malformed(`${hashes} hashes are given for ${count} alternatives`);
+  return values.every((value) => SHA384_HEX.test(value)) ? values : malformed('a hash is not of SHA-384');
 }
 
 function numberOf(resource: XmlElement, name: string, below: number): number {

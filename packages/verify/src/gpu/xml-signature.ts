@@ -31,10 +31,9 @@ export interface SignedDocument {
  * MalformedError for another form of signature. Whether the root is trusted is another question.
  */
 export async function verifyXmlSignature(root: XmlElement): Promise<SignedDocument> {
-  const content = root.children.slice(0, -1);
-  const signature = root.children.at(-1);
-  if (!isSignature(signature)) return malformed('the document does not end with its signature');
-  if (content.some(holdsSignature)) malformed('the document has a second signature');
+  const [signature, ...more] = signaturesIn(root);
+  if (!signature || more.length > 0 || root.children.at(-1) !== signature)
+    return malformed('the document does not end with its only signature');
   // What nobody has signed says nothing: no attribute, no namespace but its own.
   if (signature.attributes.length > 0 || signature.declared.size !== 1) malformed('Signature has attributes');
   const [signedInfo, signatureValue, keyInfo] = childrenInOrder(signature, ['SignedInfo', 'SignatureValue', 'KeyInfo']);
@@ -43,24 +42,22 @@ export async function verifyXmlSignature(root: XmlElement): Promise<SignedDocume
   const chain = ders.map(parseCertificate);
   if (chain.some(({ publicKey }) => publicKey.algorithm !== 'P-384'))
     refuse('RIM_INVALID', 'keys on P-384', 'another key');
-  await verifyChain(chain, 'leaf');
 
   if (!equalBytes(sha384(utf8ToBytes(canonicalizeXml(root, { without: signature }))), digest))
     refuse('RIM_INVALID', 'a document with the digest that was signed', 'another digest');
+  await verifyChain(chain, 'leaf');
   const inherited = new Map([...root.declared, ...signature.declared]);
   const signedText = utf8ToBytes(canonicalizeXml(signedInfo!, { inherited }));
   if (!(await verifySignature(chain[0]!.publicKey, decodeBase64(textOf(signatureValue!)), signedText)))
     refuse('RIM_INVALID', 'a document signed by its certificate', 'a signature that does not verify');
-  return { chain, rootSha256: fingerprint(ders.at(-1)!), content };
+  return { chain, rootSha256: fingerprint(ders.at(-1)!), content: root.children.slice(0, -1) };
 }
 
-type Node = XmlElement | string;
-
-const isSignature = (node: Node | undefined): node is XmlElement =>
-  typeof node === 'object' && node.uri === DS && node.local === 'Signature';
-
-const holdsSignature = (node: Node): boolean =>
-  typeof node === 'object' && (isSignature(node) || node.children.some(holdsSignature));
+/** Wherever they stand. */
+const signaturesIn = (element: XmlElement): XmlElement[] => [
+  ...(element.uri === DS && element.local === 'Signature' ? [element] : []),
+  ...element.children.flatMap((child) => (typeof child === 'string' ? [] : signaturesIn(child))),
+];
 
 /** Returns the digest. Every algorithm is the one that is expected, so there is none to choose. */
 function parseSignedInfo(signedInfo: XmlElement): Uint8Array {
@@ -85,22 +82,18 @@ function parseKeyInfo(keyInfo: XmlElement): Uint8Array[] {
   const [data] = childrenInOrder(keyInfo, ['X509Data']);
   const { length } = data!.children;
   if (length < CERTIFICATES.min || length > CERTIFICATES.max) malformed(`X509Data has ${length} children`);
-  return childrenInOrder(data!, Array(length).fill('X509Certificate')).map((certificate) => {
+  const ders = childrenInOrder(data!, Array(length).fill('X509Certificate')).map((certificate) => {
     const text = textOf(certificate);
     const der = decodeBase64(text.replaceAll('\n', ''));
     return text === encodeBase64(der).replace(/.{1,64}/g, '$&\n')
       ? der
       : malformed('X509Certificate is not in lines of 64');
   });
+  return new Set(ders.map(fingerprint)).size === length ? ders : malformed('a certificate occurs twice');
 }
 
-/** Every other element of XML Signature has none here. */
-const ATTRIBUTES = new Map([
-  ['Reference', 'URI'],
-  ...['CanonicalizationMethod', 'SignatureMethod', 'Transform', 'DigestMethod'].map(
-    (name) => [name, 'Algorithm'] as const,
-  ),
-]);
+/** They have one attribute, which is read. Every other element of XML Signature has none here. */
+const WITH_ATTRIBUTE = ['CanonicalizationMethod', 'SignatureMethod', 'Reference', 'Transform', 'DigestMethod'];
 
 /** The children, when they are exactly these elements of XML Signature, with nothing between, and no attribute but their own. */
 function childrenInOrder(parent: XmlElement, names: readonly string[]): XmlElement[] {
@@ -109,8 +102,8 @@ function childrenInOrder(parent: XmlElement, names: readonly string[]): XmlEleme
     const child = parent.children[index]!;
     if (typeof child === 'string' || child.uri !== DS || child.local !== name)
       return malformed(`${parent.local} does not consist of ${names.join(', ')}`);
-    if (child.declared.size > 0 || child.attributes.length !== (ATTRIBUTES.has(name) ? 1 : 0))
-      malformed(`${name} has other attributes than ${ATTRIBUTES.get(name) ?? 'none'}`);
+    if (child.declared.size > 0 || child.attributes.length !== (WITH_ATTRIBUTE.includes(name) ? 1 : 0))
+      malformed(`${name} has other attributes`);
     return child;
   });
 }

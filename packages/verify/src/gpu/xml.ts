@@ -1,8 +1,9 @@
 /**
- * The XML in which NVIDIA writes reference measurements: a subset of XML 1.0 with Namespaces in which a document has one
- * form only. No declaration, DTD, entity, comment, CDATA or processing instruction; one space before each attribute,
- * double quotes, no `&`, `<` or `>` in text; no carriage return, no `xml:` attribute, no namespace that is unset again.
- * Canonical XML 1.1 and 1.0 are the same on it (c14n.ts), and what a real RIM never has cannot hide anything.
+ * The XML in which NVIDIA writes reference measurements: a subset of XML 1.0 with Namespaces in which little can be
+ * written in two ways. No declaration, DTD, entity, comment, CDATA or processing instruction; one space before each
+ * attribute, double quotes, no `&`, `<` or `>` in text; no carriage return, no `xml:` attribute, no namespace that is unset
+ * again. What a text says is then what stands there (XML 1.0 sections 2.11 and 3.3.3 have nothing to normalise), Canonical
+ * XML 1.1 and 1.0 are the same (c14n.ts), and what a real RIM never has cannot hide anything.
  */
 import { malformed } from '../formats/bytes.ts';
 
@@ -121,15 +122,11 @@ function nameOf(qname: string, scope: ReadonlyMap<string, string>, unprefixed: s
   return { qname, local: second, uri };
 }
 
-/** The elements among the children with this name. */
-export const childrenNamed = (parent: XmlElement, uri: string, local: string): XmlElement[] =>
-  parent.children.filter(
-    (child): child is XmlElement => typeof child !== 'string' && child.uri === uri && child.local === local,
-  );
-
-/** Throws MalformedError unless there is exactly one. */
+/** Throws MalformedError unless exactly one child has this name. */
 export function onlyChild(parent: XmlElement, uri: string, local: string): XmlElement {
-  const [only, ...more] = childrenNamed(parent, uri, local);
+  const [only, ...more] = parent.children.filter(
+    (child) => typeof child !== 'string' && child.uri === uri && child.local === local,
+  ) as XmlElement[];
   return only && more.length === 0 ? only : malformed(`${parent.local} must have one ${local}`);
 }
 
