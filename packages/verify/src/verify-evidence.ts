@@ -3,7 +3,7 @@
  * Read on in verify-guest.ts, then tdx/verify-tdx.ts or snp/verify-snp.ts, then gpu/verify-gpu.ts: the same form.
  */
 import { askedFor, Checklist } from './checklist.ts';
-import type { VerifyContext } from './context.ts';
+import { openContext, type VerifyContext } from './context.ts';
 import type { MeasuredApp } from './dstack/event-log.ts';
 import { verifyGpuBoot } from './dstack/gpu-boot.ts';
 import { refuse } from './errors.ts';
@@ -16,7 +16,7 @@ import { type Policy, verifyListed } from './policy.ts';
 import { verifyReportData } from './report-data.ts';
 import { fingerprint } from './roots.ts';
 import { conclude, type Verdict } from './verdict.ts';
-import { VerifiedCache } from './verified-cache.ts';
+import type { VerifiedCache } from './verified-cache.ts';
 import { type Guest, verifySnpGuest, verifyTdxGuest } from './verify-guest.ts';
 
 export interface VerifyEvidenceInput {
@@ -39,8 +39,8 @@ export interface VerifyEvidenceInput {
 
 /** Never throws on hostile evidence: every refusal is a failed check. Rejects only on a programming error. */
 export async function verifyEvidence(input: VerifyEvidenceInput): Promise<Verdict> {
-  const { policy, nowMs, expect, acceptedRootsSha256 = [], cache = new VerifiedCache() } = input;
-  const context: VerifyContext = { policy, nowMs, acceptedRootsSha256, cache };
+  const { policy, expect } = input;
+  const context = openContext(input);
   const checklist = new Checklist();
   const step = checklist.step.bind(checklist);
 

@@ -4,13 +4,13 @@
  * comes out, nothing may be sent on it: a file has no nonce of yours, and ends no channel.
  */
 import { Checklist, NotAsked } from './checklist.ts';
-import type { VerifyContext } from './context.ts';
+import { openContext, type VerifyContext } from './context.ts';
 import { parseCollateral, parseEventLog } from './evidence.ts';
 import { verifyGpu } from './gpu/verify-gpu.ts';
 import type { Policy } from './policy.ts';
 import { fingerprint } from './roots.ts';
 import { conclude, type Verdict } from './verdict.ts';
-import { VerifiedCache } from './verified-cache.ts';
+import type { VerifiedCache } from './verified-cache.ts';
 import { type Guest, verifySnpGuest, verifyTdxGuest } from './verify-guest.ts';
 
 /** Absent members were not given. JSON members are parsed JSON, from anybody. */
@@ -48,7 +48,7 @@ export async function verifyFiles(
   files: EvidenceFiles,
   options: { policy: Policy; nowMs: number; acceptedRootsSha256?: readonly string[]; cache?: VerifiedCache },
 ): Promise<Verdict> {
-  const context: VerifyContext = { acceptedRootsSha256: [], cache: new VerifiedCache(), ...options };
+  const context = openContext(options);
   const checklist = new Checklist();
   const guest = await verifyGuestFiles(checklist, files, context);
   const gpus =

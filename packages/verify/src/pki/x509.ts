@@ -162,7 +162,7 @@ export function verifyDates(chain: readonly Certificate[], nowMs: number): void 
 export const isWithin = (nowMs: number, fromMs: number, untilMs: number): boolean =>
   nowMs >= fromMs && nowMs <= untilMs;
 
-export const isoOf = (ms: number): string => (Number.isNaN(ms) ? 'no time' : new Date(ms).toISOString());
+export const isoOf = (ms: number): string => new Date(ms).toISOString();
 
 function parseBasicConstraints(value: Uint8Array | undefined): Pick<Certificate, 'ca' | 'maxPathLength'> {
   if (!value) return { ca: false, maxPathLength: Number.POSITIVE_INFINITY };
