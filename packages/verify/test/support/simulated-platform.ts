@@ -110,7 +110,7 @@ const CERT_SIGN = 0x06; // keyCertSign, cRLSign
 const DIGITAL_SIGNATURE = 0x80;
 const SGX = '1.2.840.113741.1.13.1';
 
-const sgxExtension = ({ fmspc, pceId, componentSvns, pceSvn }: Bent['pck']) =>
+const sgxExtension = ({ fmspc, pceId, componentSvns, pceSvn, sgxType }: Bent['pck']) =>
   sequence(
     sequence(oid(`${SGX}.1`), octets(Buffer.alloc(16, 7))),
     sequence(
@@ -123,6 +123,7 @@ const sgxExtension = ({ fmspc, pceId, componentSvns, pceSvn }: Bent['pck']) =>
     ),
     sequence(oid(`${SGX}.3`), octets(Buffer.from(pceId, 'hex'))),
     sequence(oid(`${SGX}.4`), octets(Buffer.from(fmspc, 'hex'))),
+    ...(sgxType === null ? [] : [sequence(oid(`${SGX}.5`), tlv(0x0a, Buffer.of(sgxType)))]),
   );
 
 const RUNTIME = 0x08000001;
@@ -180,7 +181,11 @@ export function goodPlatform() {
       root: { issuer: root, revoked: [] as number[], extensions: [] as Buffer[], ...listDates },
       pck: { issuer: pckCa, revoked: [77] as number[], extensions: [] as Buffer[], ...listDates },
     },
-    pck: { fmspc: '00ff00ff00ff', pceId: '0000', componentSvns: Array.from({ length: 16 }, () => 2), pceSvn: 5 },
+    pck: {
+      ...{ fmspc: '00ff00ff00ff', pceId: '0000', componentSvns: Array.from({ length: 16 }, () => 2), pceSvn: 5 },
+      /** Intel's certificates have it, 0 for a standard machine; nothing here reads it. */
+      sgxType: null as number | null,
+    },
     tcbInfo: {
       ...{ id: 'TDX', version: 3, ...window, fmspc: '00FF00FF00FF', pceId: '0000', tcbType: 0 },
       tcbEvaluationDataNumber: 20,
@@ -227,8 +232,9 @@ export function goodPlatform() {
       tdAttributes: '0000001000000000',
       mrtd: 'cd'.repeat(48),
       mrConfigId: `01${composeHash.toString('hex')}`.padEnd(96, '0'),
-      /** Version 5 of the quote: type of its body, and the last field of type 3. */
+      /** Version 5 of the quote: type of its body, and the last fields of type 3. */
       bodyType: null as 1 | 2 | 3 | null,
+      teeTcbSvn2: `0b01${'02'.repeat(14)}`,
       mrServiceTd: '00'.repeat(48),
     },
     appCompose,
@@ -291,7 +297,7 @@ function makeQuote({ qe, td, eventLog, reportData, reportDataHex, padding }: Ben
     ],
     ...[0, 1, 2, 3].map((imr) => replay(eventLog, imr)),
     reportDataHex === null ? computeReportData(reportData) : fromHex(reportDataHex),
-    ...(td.bodyType === 3 ? [Buffer.alloc(16, 3), fromHex(td.mrServiceTd)] : []),
+    ...(td.bodyType === 3 ? [fromHex(td.teeTcbSvn2), fromHex(td.mrServiceTd)] : []),
   ]);
   const descriptor = td.bodyType === null ? [] : [uint(td.bodyType, 2), uint(body.length, 4)];
   const signed = Buffer.concat([fromHex(td.header), ...descriptor, body]);
