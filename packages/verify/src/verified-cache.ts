@@ -4,6 +4,9 @@ import { bytesToHex, utf8ToBytes } from './formats/bytes.ts';
 
 const ENTRIES = 64; // two for each of a few platform families; for eight GPUs and four switches a chain each, and a few RIMs
 
+/** SHA-256 of a JSON value, hex. */
+export const digestOf = (json: unknown): string => bytesToHex(sha256(utf8ToBytes(JSON.stringify(json))));
+
 /** Holds what has been authenticated, by digest of all its input. Dates are never part of it. Keep one per process. */
 export class VerifiedCache {
   readonly #entries = new Map<string, Promise<unknown>>();
@@ -13,9 +16,11 @@ export class VerifiedCache {
     return this.#entries.size;
   }
 
-  /** Runs `authenticate` unless it has succeeded with the same `input` before. `input` is all that the outcome depends on. */
-  async once<T>(kind: string, input: readonly (string | object)[], authenticate: () => Promise<T>): Promise<T> {
-    const key = bytesToHex(sha256(utf8ToBytes(JSON.stringify([kind, ...input]))));
+  /**
+   * Runs `authenticate` unless it has succeeded with the same `input` before: all that the outcome depends on, or its digest.
+   */
+  async once<T>(kind: string, input: readonly string[], authenticate: () => Promise<T>): Promise<T> {
+    const key = digestOf([kind, ...input]);
     const known = this.#entries.get(key) as Promise<T> | undefined;
     const entry = known ?? authenticate();
     this.#entries.delete(key); // the one used last goes to the end

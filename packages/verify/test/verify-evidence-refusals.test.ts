@@ -17,6 +17,18 @@ const version5 = (bodyType: 1 | 2 | 3, mrServiceTd = '00'.repeat(48)): Change =>
     Object.assign(td, { header: td.header.replace(/^04/, '05'), bodyType, mrServiceTd });
   },
 });
+/** A guest of TDX 1.5 under which the module was exchanged for one with these first two security versions. */
+const exchanged = (svns: string): Change => ({
+  bend({ td }) {
+    Object.assign(td, { header: td.header.replace(/^04/, '05'), bodyType: 3, teeTcbSvn2: `${svns}${'02'.repeat(14)}` });
+  },
+});
+const outsideMask: Change = {
+  bend({ td, tcbInfo }) {
+    td.seamAttributes = '01'.padEnd(16, '0');
+    for (const identity of tcbInfo.tdxModuleIdentities) identity.attributesMask = '00'.repeat(8);
+  },
+};
 const grace = (days: number, advisories = ['INTEL-SA-00001']) => ({
   ...{
     status: 'OutOfDate' as const,
@@ -93,6 +105,7 @@ const TABLE: Partial<Record<CheckId, [name: string, code: VerificationCode, chan
   'revocation-lists': [
     ['PCK on the CRL of its CA', 'CERTIFICATE_REVOKED', signed('crls.pck.revoked', add(3))],
     ['PCK CA on the root CRL', 'CERTIFICATE_REVOKED', signed('crls.root.revoked', add(2))],
+    ['root on its own CRL', 'CERTIFICATE_REVOKED', signed('crls.root.revoked', add(1))],
     ['PCK CRL past its next update', 'CRL_EXPIRED', signed('crls.pck.nextUpdateMs', LATE)],
     ['root CRL past its next update', 'CRL_EXPIRED', signed('crls.root.nextUpdateMs', LATE)],
     ['PCK CRL of the future', 'CRL_INVALID', signed('crls.pck.thisUpdateMs', EARLY)],
@@ -164,6 +177,9 @@ const TABLE: Partial<Record<CheckId, [name: string, code: VerificationCode, chan
     ['module with other attributes', 'TDX_MODULE_MISMATCH', signed('td.seamAttributes', '01'.padEnd(16, '0'))],
     ['module of an unlisted version', 'TDX_MODULE_MISMATCH', signed('td.teeTcbSvn', replace('0b01', '0b07'))],
     ['module below every level', 'TCB_UNKNOWN', signed('td.teeTcbSvn', replace('0b', '05'))],
+    ['module of an unlisted version that runs now', 'TDX_MODULE_MISMATCH', exchanged('0b07')],
+    ['module below every level that runs now', 'TCB_UNKNOWN', exchanged('0501')],
+    ['attributes outside the mask', 'TDX_MODULE_MISMATCH', outsideMask],
     ['version 0 by another signer', 'TDX_MODULE_MISMATCH', versionZero('0b', '01'.repeat(48))],
   ],
   'tcb-status': [
@@ -184,6 +200,7 @@ const TABLE: Partial<Record<CheckId, [name: string, code: VerificationCode, chan
     ],
     ['by an SGX component', 'TCB_OUT_OF_DATE', signed('pck.componentSvns.15', 1)],
     ['by a TDX component', 'TCB_OUT_OF_DATE', signed('td.teeTcbSvn', replace(/02$/, '01'))],
+    ['by the TDX module that runs now', 'TCB_OUT_OF_DATE', exchanged('0a01')],
     ['by the TDX module', 'TCB_OUT_OF_DATE', signed('td.teeTcbSvn', replace('0b', '0a'))],
     ['by the QE', 'TCB_OUT_OF_DATE', signed('qeIdentity.tcbLevels.0.tcbStatus', 'OutOfDate')],
     ['by the first component, of version 0', 'TCB_OUT_OF_DATE', versionZero('01')],

@@ -66,14 +66,14 @@ export async function authenticateLists(collateral: TdxCollateral, rootDer: Uint
  * The lists are in date, they are those of this chain, and none of its certificates is on them.
  * Throws CRL_EXPIRED, CRL_INVALID, CERTIFICATE_INVALID or CERTIFICATE_REVOKED.
  */
-export function verifyLists(lists: RevocationLists, { leaf, ca }: PckChain, nowMs: number): RevocationLists {
+export function verifyLists(lists: RevocationLists, { leaf, ca, root }: PckChain, nowMs: number): RevocationLists {
   const [issuer] = lists.issuerChain;
   // Not the same certificate, for it may have been renewed, but the same name and key.
   if (!equalBytes(issuer!.subject, ca.subject) || !equalBytes(issuer!.spki, ca.spki))
     refuse('CRL_INVALID', 'a CRL of the CA that issued the PCK certificate', 'one of another CA');
   verifyDates(lists.issuerChain, nowMs);
   for (const list of [lists.root, lists.pck]) verifyCrlDates(list, nowMs);
-  for (const certificate of [leaf, ca, issuer!])
+  for (const certificate of [leaf, ca, root, issuer!])
     for (const list of [lists.root, lists.pck]) verifyNotRevoked(certificate, list);
   return lists;
 }

@@ -11,8 +11,16 @@ import { bytesToHex } from '../formats/bytes.ts';
 import { verifyDates } from '../pki/x509.ts';
 import { verifyListed } from '../policy.ts';
 import { fingerprint, INTEL_SGX_ROOT_CA_SHA256, verifyRoot } from '../roots.ts';
-import { authenticateLists, authenticatePckChain, authenticateTcb, verifyLists, verifyTcb } from './collateral.ts';
-import { verifyQeIdentity, verifyTdxModule } from './platform.ts';
+import { digestOf } from '../verified-cache.ts';
+import {
+  authenticateLists,
+  authenticatePckChain,
+  authenticateTcb,
+  type PckChain,
+  verifyLists,
+  verifyTcb,
+} from './collateral.ts';
+import { tcbSvnsOf, verifyQeIdentity, verifyTdxModule } from './platform.ts';
 import { verifyQuoteSignature } from './quote-signature.ts';
 import { combineLevels, platformLevel, type TcbLevel, verifyTcbLevel } from './tcb.ts';
 import { verifyTdAttributes } from './td-attributes.ts';
@@ -47,18 +55,16 @@ export async function verifyTdx(
     return chain;
   });
   const collateral = given.collateral === 'none' ? askedFor<TdxCollateral>(null, 'no collateral') : given.collateral;
+  const digest = (chain: PckChain, given: TdxCollateral) => (known ??= digestOf([bytesToHex(chain.rootDer), given]));
+  let known: string | null = null; // the same for both steps
   const lists = await step('revocation-lists', [chain, collateral], async (chain, collateral) => {
-    const input = [bytesToHex(chain.rootDer), collateral];
-    return verifyLists(
-      await cache.once('lists', input, () => authenticateLists(collateral, chain.rootDer)),
-      chain,
-      nowMs,
-    );
+    const authenticate = () => authenticateLists(collateral, chain.rootDer);
+    return verifyLists(await cache.once('lists', [digest(chain, collateral)], authenticate), chain, nowMs);
   });
   const tcb = await step('collateral', [chain, given.collateral], async (chain, collateral) => {
     if (collateral === 'none') return refuse('COLLATERAL_MISSING', 'collateral in the evidence', 'none');
-    const input = [bytesToHex(chain.rootDer), collateral];
-    const authentic = await cache.once('tcb', input, () => authenticateTcb(collateral, chain.rootDer));
+    const authenticate = () => authenticateTcb(collateral, chain.rootDer);
+    const authentic = await cache.once('tcb', [digest(chain, collateral)], authenticate);
     return verifyTcb(authentic, chain, lists, policy.maxCollateralAgeDays, nowMs);
   });
   const signed = await step('quote-signature', [quote, chain], (quote, { leaf }) => verifyQuoteSignature(quote, leaf));
@@ -67,7 +73,8 @@ export async function verifyTdx(
   const qe = await step('qe-identity', [signed, tcb], ({ qe }, { qeIdentity }) => verifyQeIdentity(qe, qeIdentity));
   const module = await step('tdx-module', [signed, tcb], ({ td }, { tcbInfo }) => verifyTdxModule(td, tcbInfo));
   await step('tcb-status', [chain, signed, tcb, qe, module], (chain, { td }, { tcbInfo, qeIdentity }, qe, module) => {
-    level = combineLevels(platformLevel(tcbInfo, chain.platform, td.teeTcbSvn), module, qe);
+    const levels = tcbSvnsOf(td).map((svns) => platformLevel(tcbInfo, chain.platform, svns));
+    level = combineLevels(...levels, module, qe);
     return verifyTcbLevel(level, [tcbInfo, qeIdentity], policy, nowMs);
   });
   await step('platform-id', [signed, chain, askedFor(policy.platformIds, 'not pinned')], (_, { platform }, listed) =>
