@@ -104,6 +104,7 @@ before(async () => {
     collateral: write('collateral.json', JSON.stringify(evidence.collateral)),
     eventLog: write('event-log.json', JSON.stringify({ event_log: JSON.stringify(evidence.eventLog) })),
     appCompose: write('app-compose.json', evidence.appCompose),
+    saved: join(dir, 'saved.json'),
     keyFile: join(dir, 'officer.pem'),
     toSign: write('to-sign.json', `${JSON.stringify(softTee.policy, null, 2)}\n`),
     officerKey: write('bo.pem', officer.privateKey.export({ type: 'pkcs8', format: 'pem' })),
@@ -153,7 +154,9 @@ for (const file of readdirSync(import.meta.dirname).filter((name) => name.endsWi
 
 test('the schemas refuse what the command must not print', () => {
   const changed = (schema: keyof typeof printed, member: string, change: (output: Json) => void) => {
-    const output = structuredClone(printed[schema].find((each) => Object.hasOwn(each, member) && each.scope !== 'evidence-only'));
+    const output = structuredClone(
+      printed[schema].find((each) => Object.hasOwn(each, member) && each.scope !== 'evidence-only'),
+    );
     assert.ok(output, `${schema} was printed with ${member}`);
     change(output);
     return errorsOf(schema, output).length;

@@ -26,6 +26,8 @@ if (!node) {
 }
 const child = spawn(node, [fileURLToPath(new URL('../src/main.ts', import.meta.url)), ...process.argv.slice(2)], {
   stdio: 'inherit',
+  // `npm run abaton` moves to the checkout; files are named from where the user is.
+  cwd: process.env.npm_lifecycle_event === 'abaton' ? process.env.INIT_CWD : undefined,
 });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
 child.on('exit', (code, signal) => {

@@ -1,8 +1,9 @@
 /** Reads evidence from files, in the forms in which people have it: binary, hex, JSON of other tools. Judges nothing. */
 import { readFileSync, statSync } from 'node:fs';
-import { ConfigurationError, type EvidenceFiles } from '@abaton/verify';
+import { ConfigurationError, type EvidenceFiles, parseEvidence, VerificationError } from '@abaton/verify';
 
 export interface EvidenceFileFlags {
+  evidence?: string;
   quote?: string;
   collateral?: string;
   eventLog?: string;
@@ -23,11 +24,28 @@ const unusable = (file: string, why: string, cause?: unknown): never => {
   throw new ConfigurationError('USAGE', `${file} ${why}.`, { cause });
 };
 
-/** What the flags name. Throws USAGE for a file that cannot be read, or is in no known form. */
+/** Which files belong to which: others would be left unread without a word. */
+const BELONGS_TO: Partial<Record<keyof EvidenceFileFlags, (keyof EvidenceFileFlags)[]>> = {
+  collateral: ['quote'],
+  eventLog: ['quote'],
+  appCompose: ['quote', 'snpReport'],
+  certs: ['snpReport'],
+  crl: ['snpReport'],
+  mrConfig: ['snpReport'],
+  gpuNonce: ['gpuEvidence', 'evidence'],
+  ocsp: ['gpuEvidence', 'evidence'],
+  rim: ['rim'],
+};
+
+/** What the flags name. Throws USAGE for a file that cannot be read, is in no known form, or belongs to nothing. */
 export function readEvidenceFiles(flags: EvidenceFileFlags): EvidenceFiles {
+  for (const [name, subjects] of Object.entries(BELONGS_TO) as [keyof EvidenceFileFlags, (keyof EvidenceFileFlags)[]][])
+    if (flags[name] !== undefined && subjects.every((subject) => flags[subject] === undefined))
+      throw new ConfigurationError('USAGE', `${flagOf(name)} belongs to ${subjects.map(flagOf).join(' or ')}.`);
   if (flags.gpuNonce !== undefined && !/^[0-9a-f]{64}$/i.test(flags.gpuNonce))
     throw new ConfigurationError('USAGE', '--gpu-nonce must be 64 hex digits.');
   return {
+    ...(flags.evidence && filesOf(flags.evidence)),
     ...(flags.quote && { quote: readBytes(flags.quote, 'quote') }),
     ...(flags.collateral && { collateral: readJson(flags.collateral) }),
     ...(flags.eventLog && { eventLog: readEventLog(flags.eventLog) }),
@@ -41,6 +59,35 @@ export function readEvidenceFiles(flags: EvidenceFileFlags): EvidenceFiles {
     ...(flags.rim && { rims: flags.rim.map(readRim) }),
     ...(flags.ocsp && { ocspResponses: flags.ocsp.map((file) => readBytes(file, 'response')) }),
   };
+}
+
+const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+
+/** The document that a service hands out, as `--save` keeps it, taken apart. Its nonce and channel are gone. */
+function filesOf(file: string): EvidenceFiles {
+  try {
+    const { gpu, appCompose, ...evidence } = parseEvidence(readJson(file));
+    const bytes = (hex: string) => Buffer.from(hex, 'hex');
+    return {
+      appCompose,
+      ...(gpu && { gpuEvidence: gpu.evidence, rims: gpu.rims, ocspResponses: gpu.ocspResponses.map(bytes) }),
+      ...(evidence.teeType === 'intel-tdx'
+        ? {
+            quote: bytes(evidence.quote),
+            eventLog: evidence.eventLog,
+            ...(evidence.collateral && { collateral: evidence.collateral }),
+          }
+        : {
+            snpReport: bytes(evidence.report),
+            certificates: evidence.certificates,
+            mrConfig: evidence.mrConfig,
+            ...(evidence.crl && { crl: bytes(evidence.crl) }),
+          }),
+    };
+  } catch (cause) {
+    if (cause instanceof VerificationError) return unusable(file, `is no evidence document: ${cause.seen}`, cause);
+    throw cause;
+  }
 }
 
 function readFile(file: string): Buffer {

@@ -22,7 +22,9 @@ addTrustOptions(
     .command('verify [url]')
     .description('say what may be sent to a server, and why; or whether evidence in files holds'),
 )
-  .option('--quote <FILE>', 'Intel TDX quote: binary, hex, or JSON of a guest agent')
+  .option('--save <FILE>', 'keep the evidence of this service, as it came')
+  .option('--evidence <FILE>', 'evidence that --save has kept')
+  .option('--quote <FILE>', 'Intel TDX quote: binary, hex, or JSON: a list of bytes, or { quote: hex }')
   .option('--collateral <FILE>', 'its DCAP collateral, JSON')
   .option('--event-log <FILE>', "dstack's event log, or a document that carries it, JSON")
   .option('--app-compose <FILE>', 'the app-compose, exactly as it was deployed')
@@ -47,7 +49,9 @@ addTrustOptions(
   .option('--json', 'print one JSON object and nothing else')
   .action((paths, flags) => run(runAnalyze(paths, flags)));
 
-const policy = program.command('policy').description('what you demand of a server: make it readable, sign it, show it');
+const policy = program
+  .command('policy')
+  .description('what you demand of a server: keys of officers, their signatures, and what a policy means');
 policy
   .command('key <file>')
   .description("make an officer's signing key; prints the verifier key for --officer")
@@ -58,6 +62,7 @@ policy
   .description('add a signature to a policy file')
   .requiredOption('--key <FILE>', "the officer's signing key")
   .requiredOption('--name <NAME>', 'name of the officer, as in the verifier key')
+  .option('--fresh', 'drop the signatures of others: they are void once the text has changed')
   .action((file, flags) => run(Promise.try(() => runPolicySign(file, flags))));
 policy
   .command('show <file>')

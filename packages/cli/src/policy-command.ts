@@ -17,6 +17,7 @@ const usage = (message: string, cause?: unknown): never => {
 
 /** Makes a key, never over an existing file, and prints the verifier key that others name by --officer. */
 export function runPolicyKey(file: string, { name }: { name: string }): number {
+  if (!/^[^\s+]+$/u.test(name)) return usage('--name must be without spaces and +, such as hospital.example/anna.');
   const { privateKey } = generateKeyPairSync('ed25519');
   const vkey = vkeyOf(name, privateKey);
   try {
@@ -29,17 +30,21 @@ export function runPolicyKey(file: string, { name }: { name: string }): number {
 }
 
 /** Adds one officer's signature to a policy file, which is checked first: nobody signs what cannot be read. */
-export function runPolicySign(file: string, { key, name }: { key: string; name: string }): number {
+export function runPolicySign(
+  file: string,
+  { key, name, fresh }: { key: string; name: string; fresh?: boolean },
+): number {
   const privateKey = readKey(key);
   const { text, lines } = readNote(file);
   parsePolicy(JSON.parse(text));
   const vkey = parseVkey(vkeyOf(name, privateKey));
   const line = formatSignatureLine(vkey, sign(null, Buffer.from(text), privateKey));
-  const others = lines.filter((each) => !each.startsWith(`\u2014 ${name} `));
+  const others = (fresh ? [] : lines).filter((each) => !each.startsWith(`\u2014 ${name} `));
   const temporary = `${file}.${process.pid}.tmp`;
   writeFileSync(temporary, `${text}\n${[...others, line].join('')}`, { flag: 'wx' });
   renameSync(temporary, file);
-  process.stdout.write(`Signed by ${name}: ${others.length + 1} signature${others.length > 0 ? 's' : ''}.\n`);
+  const kept = others.length > 0 ? ` ${others.length} of others kept, not checked here.` : '';
+  process.stdout.write(`Signed by ${name}.${kept}\n`);
   return 0;
 }
 

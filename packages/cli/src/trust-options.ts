@@ -1,7 +1,7 @@
 /** What every command that verifies asks for: whom to trust. */
 import { readFileSync } from 'node:fs';
 import type { VerifyOptions } from '@abaton/client';
-import { ConfigurationError, type Policy, parsePolicy, verifySignedPolicy } from '@abaton/verify';
+import { ConfigurationError, type Policy, parsePolicy, parseVkey, verifySignedPolicy } from '@abaton/verify';
 import type { Command } from 'commander';
 
 export interface TrustFlags {
@@ -24,7 +24,11 @@ export const addTrustOptions = (command: Command): Command =>
     )
     .option('--officer <VKEY>', 'the policy must be signed by this officer (several: by each of them)', repeated)
     .option('--officers <N>', 'by how many of the officers (default: all)')
-    .option('--accept-simulated <ROOT_SHA256>', 'accept this software TEE or GPU, for synthetic data only', repeated);
+    .option(
+      '--accept-simulated <ROOT_SHA256>',
+      'accept this software TEE or GPU, for synthetic data only (several times)',
+      repeated,
+    );
 
 /** Builds the demand from the flags. Throws USAGE when nothing says which code is expected. */
 export function readTrust(url: string, flags: TrustFlags): VerifyOptions {
@@ -51,11 +55,26 @@ function readPolicyFile(file: string, officer?: readonly string[], officers?: st
     throw new ConfigurationError('USAGE', `${file} cannot be read.`, { cause });
   }
   if (officer) {
-    const threshold = officers === undefined ? officer.length : Number(officers);
-    if (!Number.isInteger(threshold)) throw new ConfigurationError('USAGE', '--officers must be a whole number.');
-    return verifySignedPolicy(text, officer, threshold);
+    const keys = officer.map(checkVkey);
+    const threshold = officers === undefined ? keys.length : Number(officers);
+    if (new Set(keys).size < keys.length) throw new ConfigurationError('USAGE', 'An --officer is given twice.');
+    if (!Number.isInteger(threshold) || threshold < 1 || threshold > keys.length)
+      throw new ConfigurationError('USAGE', `--officers must be a number from 1 to ${keys.length}.`);
+    return verifySignedPolicy(text, keys, threshold);
   }
   return parsePolicy(parseJson(file, text));
+}
+
+/** Usage, since nobody but the caller has written it. */
+function checkVkey(vkey: string): string {
+  try {
+    parseVkey(vkey);
+    return vkey;
+  } catch (cause) {
+    throw new ConfigurationError('USAGE', '--officer must be a verifier key, as abaton policy key prints it.', {
+      cause,
+    });
+  }
 }
 
 function parseJson(file: string, text: string): unknown {

@@ -1,4 +1,5 @@
 /** `abaton verify`: what may be sent to a server; or whether evidence in files holds. With the checks behind it. */
+import { writeFileSync } from 'node:fs';
 import { verifyAttestation } from '@abaton/client';
 import { ConfigurationError, summarizeVerdict, VERIFICATION_CODES, type Verdict, verifyFiles } from '@abaton/verify';
 import { type EvidenceFileFlags, readEvidenceFiles } from './evidence-files.ts';
@@ -7,19 +8,27 @@ import { acceptedRoots, readPolicy, readTrust, type TrustFlags } from './trust-o
 
 export interface VerifyFlags extends TrustFlags, EvidenceFileFlags {
   now?: string;
+  save?: string;
   json?: boolean;
 }
 
-const SUBJECTS = ['quote', 'snpReport', 'gpuEvidence', 'rim'] as const;
+const SUBJECTS = ['evidence', 'quote', 'snpReport', 'gpuEvidence', 'rim'] as const;
 
 export async function runVerify(url: string | undefined, flags: VerifyFlags): Promise<number> {
-  const verdict = await verify(url, flags);
+  const nowMs = flags.now === undefined ? Date.now() : parseDate(flags.now);
+  const verdict = await verify(url, flags, nowMs);
+  const judgedAt = new Date(nowMs).toISOString();
   const { headline, exitCode } = summarizeVerdict(verdict);
-  process.stdout.write(flags.json ? `${JSON.stringify({ ...verdict, headline })}\n` : `${renderVerdict(verdict)}\n`);
+  const at = `Judged at ${judgedAt}${flags.now === undefined ? '' : ' (--now)'}${flags.policy ? ` by ${flags.policy}` : ''}`;
+  process.stdout.write(
+    flags.json
+      ? `${JSON.stringify({ ...verdict, judgedAt, headline })}\n`
+      : `${renderVerdict(verdict)}\n\n  ${printable(at)}\n`,
+  );
   return exitCode;
 }
 
-function verify(url: string | undefined, flags: VerifyFlags): Promise<Verdict> {
+async function verify(url: string | undefined, flags: VerifyFlags, nowMs: number): Promise<Verdict> {
   const usage = (message: string): never => {
     throw new ConfigurationError('USAGE', message);
   };
@@ -27,13 +36,20 @@ function verify(url: string | undefined, flags: VerifyFlags): Promise<Verdict> {
   if (url !== undefined) {
     if (subjects.length > 0) usage('Give an address or files, not both.');
     if (flags.now) usage('--now is for files; a server is verified at the present time.');
-    return verifyAttestation(readTrust(url, flags));
+    const { save } = flags;
+    return verifyAttestation({
+      ...readTrust(url, flags),
+      ...(save && { onEvidence: (evidence) => writeFileSync(save, `${JSON.stringify(evidence)}\n`, { flag: 'wx' }) }),
+    });
   }
-  if (subjects.length === 0) usage('Give an address, or one of --quote, --snp-report, --gpu-evidence, --rim.');
-  if (flags.quote && flags.snpReport) usage('Give --quote or --snp-report, not both.');
+  if (subjects.length === 0)
+    usage('Give an address, or one of --evidence, --quote, --snp-report, --gpu-evidence, --rim.');
+  if (flags.save) usage('--save keeps the evidence of a service: give its address.');
+  if ([flags.evidence, flags.quote, flags.snpReport].filter(Boolean).length > 1)
+    usage('Give one of --evidence, --quote, --snp-report.');
   return verifyFiles(readEvidenceFiles(flags), {
     policy: readPolicy(flags),
-    nowMs: flags.now === undefined ? Date.now() : parseDate(flags.now),
+    nowMs,
     acceptedRootsSha256: acceptedRoots(flags),
   });
 }
@@ -41,18 +57,27 @@ function verify(url: string | undefined, flags: VerifyFlags): Promise<Verdict> {
 /** 2026-08-20, or with a time in UTC. Certificates and collateral are judged at this time. */
 function parseDate(text: string): number {
   const ms = /^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?$/.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(ms)) throw new ConfigurationError('USAGE', '--now must be a date such as 2026-08-20T12:00:00Z.');
+  if (Number.isNaN(ms))
+    throw new ConfigurationError('USAGE', '--now must be a date in UTC, such as 2026-08-20T12:00:00Z.');
   return ms;
 }
 
 const MARK = { pass: '✓', fail: '✗', 'not-run': '·' } as const;
 
-/** Each failure with its meaning; and what was not asked, when that alone stands in the way. */
-function whyNot({ valid, checks }: Verdict): string[] {
+/** Each failure with its meaning; when nothing failed, what was demanded and did not run. */
+function whyNot({ scope, valid, checks }: Verdict): string[] {
   if (valid) return [];
   const failed = checks.flatMap(({ code }) => (code ? [`${code}: ${VERIFICATION_CODES[code]}`] : []));
+  if (failed.length > 0) return failed;
+  if (
+    scope === 'evidence-only' &&
+    !checks.some(({ id, status }) => /signature$|^gpu-rims$/.test(id) && status === 'pass')
+  )
+    return ['No signature could be checked: give the certificates.'];
   const unlisted = checks.some(({ id, seen }) => id === 'os-measurement' && seen === 'none is listed');
-  return failed.length > 0 || !unlisted ? failed : ['No OS measurement is listed: give --policy FILE.'];
+  if (scope === 'service' && unlisted)
+    return ['No OS measurement is listed: a policy has to name some (osMeasurements).'];
+  return ['Something was demanded and could not be checked: see what did not run.'];
 }
 
 /** What a person wants to know first; of files, what they are about. */
@@ -63,7 +88,7 @@ function facts(verdict: Verdict): string[] {
   const { hipaa } = compliance;
   const controls = hipaa
     ? `${hipaa.pass} pass, ${hipaa.fail} fail, ${hipaa.notRun} not run, ${hipaa.stale} stale (${hipaa.profile}, ${hipaa.at})`
-    : 'no signed statement';
+    : 'none shown';
   const devices = gpus.map(({ arch, driverVersion, vbiosVersion }) =>
     [arch, driverVersion && `driver ${driverVersion}`, `VBIOS ${vbiosVersion}`].filter(Boolean).join(' '),
   );
@@ -72,16 +97,18 @@ function facts(verdict: Verdict): string[] {
     `Trust root: ${trust}${trustRootSha256 ? ` (${trustRootSha256.slice(0, 16)}…)` : ''}`,
     `Code: ${codeHash ?? 'not established'}`,
   ];
+  const grace = verdict.checks.find(({ id }) => id === 'tcb-status')?.seen?.match(/accepted until .*/)?.[0];
+  const tcb = tcbStatus ? [`TCB: ${[tcbStatus, ...advisories, ...(grace ? [grace] : [])].join(', ')}`] : [];
   if (scope === 'service')
     return [
       ...[guest[0]!, `GPU TEE: ${verdict.gpuTeeEnabled ? 'attested' : 'not attested'}`],
-      `HIPAA controls: ${controls}${requested.hipaa ? '; requested by the manifest' : ''}`,
+      `HIPAA controls: ${controls}${requested?.hipaa ? '; the manifest asks for them, which proves nothing' : ''}`,
       ...guest.slice(1),
+      ...tcb,
     ];
   return [
-    ...(teeType || devices.length === 0 ? guest : []),
-    ...(tcbStatus ? [`TCB: ${[tcbStatus, ...advisories].join(', ')}`] : []),
-    ...devices.map((device, index) => `GPU ${index}: ${device}`),
+    ...(verdict.checks.some(({ id }) => id === 'quote-format') ? [...guest, ...tcb] : []),
+    ...devices.map((device, index) => `Device ${index}: ${device}`),
   ];
 }
 
@@ -89,7 +116,8 @@ function facts(verdict: Verdict): string[] {
 export function renderVerdict(verdict: Verdict): string {
   const { scope, valid } = verdict;
   const { headline } = summarizeVerdict(verdict);
-  const opening = scope === 'service' ? 'AI service verified:' : 'Evidence checked (evidence only):';
+  const simulated = verdict.trust === 'simulated' ? ' (SIMULATED)' : '';
+  const opening = `${scope === 'service' ? 'AI service verified' : 'Evidence checked (evidence only)'}${simulated}:`;
   const lines = [
     valid ? `✓ ${opening}` : '✗ Verification failed',
     ...[...facts(verdict), headline].map((fact) => `  ${fact}`),

@@ -19,6 +19,8 @@ export interface VerifyOptions {
   acceptedRootsSha256?: readonly string[];
   /** How long the server may take to hand out its evidence. Default: 30 s. */
   timeoutMs?: number;
+  /** Given the evidence as it came, before it is judged: to keep it. */
+  onEvidence?: (evidence: unknown) => void;
   /** For tests. */
   nowMs?: () => number;
 }
@@ -71,6 +73,7 @@ async function fetchVerdict(
 ): Promise<{ verdict: Verdict; evidence: unknown }> {
   const nonce = randomBytes(NONCE_BYTES).toString('hex');
   const evidence = await fetchEvidence(channel, nonce, options.timeoutMs ?? EVIDENCE_TIMEOUT_MS);
+  options.onEvidence?.(evidence);
   const verdict = await verifyEvidence({
     evidence,
     policy: options.policy,

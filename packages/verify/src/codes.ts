@@ -35,7 +35,7 @@ export const VERIFICATION_CODES = {
   CODE_HASH_MISMATCH: 'The code is not the one that you expect.',
   KEY_PROVIDER_UNLISTED: 'The keys of the guest come from a provider that the policy does not list.',
   REPORT_DATA_MISMATCH: 'The quote was not made for these contents.',
-  NONCE_MISMATCH: 'The quote was not made for your nonce: it may be a replay.',
+  NONCE_MISMATCH: 'The quote or report was not made for your nonce: it may be a replay.',
   CHANNEL_MISMATCH: 'The quote belongs to another TLS key: somebody may stand between.',
   MANIFEST_MISMATCH: 'The deployment manifest is not one that the policy lists.',
   ACCESS_POLICY_MISMATCH: 'The access policy is not one that the policy lists.',

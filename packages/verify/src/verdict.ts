@@ -18,7 +18,7 @@ export const CHECKS = {
   'quote-signature': 'Quote is signed by the platform',
   'qe-identity': "Quoting enclave is Intel's",
   'tdx-module': "TDX module is Intel's",
-  'tcb-status': 'Platform has its security updates',
+  'tcb-status': 'Platform is as up to date as demanded',
   'platform-id': 'Machine is listed',
   'td-attributes': 'Guest cannot be debugged',
   'event-log': 'Event log replays to the measurements',
@@ -42,7 +42,7 @@ export const CHECKS = {
   'gpu-nonce': 'Reports of the GPUs are fresh',
   'gpu-rims': 'Reference measurements are signed and in date',
   'gpu-measurements': 'GPUs run the reference firmware and driver',
-  'gpu-devices': 'GPUs are those that the policy demands',
+  'gpu-devices': 'GPUs are distinct, and as demanded',
   'gpu-boot': 'Guest measured its GPUs in confidential mode',
   'gpu-binding': 'GPU evidence belongs to this quote',
 } as const;
@@ -77,8 +77,8 @@ export interface Verdict {
   compliance: {
     hipaa: { profile: string; pass: number; fail: number; notRun: number; stale: number; at: string } | null;
   };
-  /** What the manifest asks for; proves nothing. */
-  requested: { hipaa: boolean; baaSigned: boolean; attestationPublic: boolean };
+  /** What the manifest asks for; proves nothing. Null: no evidence document was read. */
+  requested: { hipaa: boolean; baaSigned: boolean; attestationPublic: boolean } | null;
   trust: TrustLabel;
   /** SHA-256 of the root certificate (DER) that verified the quote, hex; null when none did. */
   trustRootSha256: string | null;
@@ -106,9 +106,16 @@ export function conclude(
   policy: Policy,
 ): Omit<Verdict, 'requested' | 'evidenceId'> {
   const trust = trustLabelOf(guest, gpus);
+  const demanded: Partial<Record<CheckId, boolean>> = {
+    'code-hash': policy.codeHashes.length > 0,
+    'os-measurement': policy.osMeasurements.length > 0,
+    'key-provider': policy.keyProviders !== null,
+    'platform-id': policy.platformIds !== null,
+  };
   const dispensable = (id: CheckId): boolean =>
-    scope === 'evidence-only' ||
-    id === 'platform-id' ||
+    // Of files only what the policy names has to be there; a service has to show everything.
+    (scope === 'evidence-only' && !demanded[id] && !(id.startsWith('gpu') && policy.gpu)) ||
+    (id === 'platform-id' && !demanded[id]) ||
     (PINS.includes(id) && trust === 'simulated') ||
     (id.startsWith('gpu') && !policy.gpu) ||
     (id === 'gpu-revocation' && policy.gpu?.ocsp === 'optional');
@@ -152,14 +159,19 @@ function trustLabelOf(guest: Pick<Guest, 'rootSha256'> | null, gpus: VerifiedGpu
 }
 
 /** The one sentence for people, and the exit code of `abaton verify`. */
-export function summarizeVerdict({ scope, valid, send, trust }: Pick<Verdict, 'scope' | 'valid' | 'send' | 'trust'>): {
-  headline: string;
-  exitCode: 0 | 3;
-} {
-  if (scope === 'evidence-only')
+export function summarizeVerdict({
+  scope,
+  valid,
+  send,
+  trust,
+  checks,
+}: Pick<Verdict, 'scope' | 'valid' | 'send' | 'trust' | 'checks'>): { headline: string; exitCode: 0 | 3 } {
+  if (scope === 'evidence-only') {
+    const ran = `${checks.filter(({ status }) => status !== 'not-run').length} of ${checks.length} checks ran`;
     return valid
-      ? { headline: 'Evidence holds; it says nothing of a service, and nothing may be sent on it', exitCode: 0 }
-      : { headline: 'Evidence does NOT hold', exitCode: 3 };
+      ? { headline: `Evidence holds, ${ran}; it says nothing of a service, and nothing may be sent on it`, exitCode: 0 }
+      : { headline: `Evidence does NOT hold, ${ran}`, exitCode: 3 };
+  }
   if (send === 'phi') return { headline: 'Safe to send PHI', exitCode: 0 };
   if (send === 'synthetic-only') return { headline: 'Safe to send SYNTHETIC data only', exitCode: 0 };
   return { headline: trust === 'simulated' ? 'DO NOT send PHI (simulated)' : 'DO NOT send PHI', exitCode: 3 };

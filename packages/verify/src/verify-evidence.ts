@@ -75,7 +75,7 @@ export async function verifyEvidence(input: VerifyEvidenceInput): Promise<Verdic
 
   return {
     ...conclude('service', checklist.checks(), guest, gpus, policy),
-    requested: evidence?.requested ?? { hipaa: false, baaSigned: false, attestationPublic: false },
+    requested: evidence?.requested ?? null,
     evidenceId:
       evidence && fingerprint(hexToBytes(evidence.teeType === 'intel-tdx' ? evidence.quote : evidence.report)),
   };

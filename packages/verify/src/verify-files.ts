@@ -5,7 +5,9 @@
  */
 import { Checklist, NotAsked } from './checklist.ts';
 import { openContext, type VerifyContext } from './context.ts';
+import { verifyGpuBoot } from './dstack/gpu-boot.ts';
 import { parseCollateral, parseEventLog } from './evidence.ts';
+import { gpusOf } from './gpu/gpu-devices.ts';
 import { verifyGpu } from './gpu/verify-gpu.ts';
 import type { Policy } from './policy.ts';
 import { fingerprint } from './roots.ts';
@@ -42,6 +44,9 @@ export interface EvidenceFiles {
 }
 
 const NOT_GIVEN = new NotAsked('not given');
+const ONLY_A_SERVICE = new NotAsked('only a service can show it');
+/** What makes evidence fresh, and yours. */
+const OF_A_SERVICE = ['report-data', 'nonce', 'channel'] as const;
 
 /** Never throws on hostile files: every refusal is a failed check. */
 export async function verifyFiles(
@@ -64,10 +69,16 @@ export async function verifyFiles(
           },
           context,
         );
+  if (guest && gpus)
+    await checklist.step('gpu-boot', [guest.measured ?? NOT_GIVEN], (app) =>
+      verifyGpuBoot(app, gpusOf(gpus.devices).length),
+    );
+  for (const id of guest && gpus ? [...OF_A_SERVICE, 'gpu-binding' as const] : guest ? OF_A_SERVICE : [])
+    await checklist.step(id, [ONLY_A_SERVICE], () => {});
   const signed = files.quote ?? files.snpReport;
   return {
     ...conclude('evidence-only', checklist.checks(), guest, gpus, context.policy),
-    requested: { hipaa: false, baaSigned: false, attestationPublic: false },
+    requested: null,
     evidenceId: signed ? fingerprint(signed) : null,
   };
 }

@@ -103,7 +103,7 @@ test('PHI needs the hardware root and every check', () => {
 
 test('the headline and the exit code', () => {
   const summary = (scope: Verdict['scope'], valid: boolean, send: Verdict['send'], trust: Verdict['trust']) =>
-    Object.values(summarizeVerdict({ scope, valid, send, trust }));
+    Object.values(summarizeVerdict({ scope, valid, send, trust, checks: [] }));
   assert.deepEqual(summary('service', true, 'phi', 'intel-tdx'), ['Safe to send PHI', 0]);
   assert.deepEqual(summary('service', true, 'synthetic-only', 'simulated'), ['Safe to send SYNTHETIC data only', 0]);
   assert.deepEqual(summary('service', false, 'nothing', 'intel-tdx'), ['DO NOT send PHI', 3]);

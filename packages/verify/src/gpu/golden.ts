@@ -32,7 +32,7 @@ export function verifyMeasurements(report: SpdmReport, rims: readonly Rim[]): st
     refuse(
       'RIM_MISSING',
       missing.join(', '),
-      `${rims.map((rim) => `${rim.kind} ${rim.version}`).join(', ')}; ${compared}`,
+      `given ${rims.map((rim) => `${rim.kind} ${rim.version}`).join(', ')}; compared ${compared}`,
     );
   return compared;
 }
