@@ -2,8 +2,10 @@
  * What an attested server hands out, and what a verifier reads. JSON, version 1, strict: no member missing, none unknown,
  * every size bounded, hex in lower case: one form only.
  */
+
 import { reading } from './errors.ts';
 import { boolean, hex, integer, list, nullable, object, oneOf, optional, type Parse, text } from './formats/schema.ts';
+import { XML_CHARS } from './gpu/xml.ts';
 
 /** dstack event, as its guest agent lists it. `event_payload` of RTMR0-2 events is stripped by dstack. */
 export interface TdxEvent {
@@ -107,7 +109,6 @@ const CRL_BYTES = 512 * 1024; // [3 kB]
 const SIGNED_JSON_CHARS = 256 * 1024; // [6 kB]
 const MR_CONFIG_CHARS = 16 * 1024; // [400]
 const RIMS = 32; // two kinds for each model of GPU or switch
-const RIM_CHARS = 256 * 1024; // [21 kB]
 const OCSP_RESPONSES = 64; // five for each chain, or one for many
 const OCSP_BYTES = 16 * 1024; // [1 to 2 kB]
 const CHECKPOINT_CHARS = 16 * 1024; // signed note with a few cosignatures [600 bytes]
@@ -163,7 +164,7 @@ const reportData = object<ReportDataPreimage>({
 
 const gpu = object<GpuBundle>({
   evidence: (value) => value ?? null,
-  rims: list(text(RIM_CHARS), RIMS),
+  rims: list(text(XML_CHARS), RIMS),
   ocspResponses: list(hex(1, OCSP_BYTES), OCSP_RESPONSES),
 });
 

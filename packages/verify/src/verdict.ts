@@ -34,7 +34,7 @@ export const CHECKS = {
   'access-policy': 'Access policy is listed',
   'model-registry': 'Models are listed',
   gpu: 'GPU evidence can be read',
-  'gpu-root': "Root of the GPUs is NVIDIA's",
+  'gpu-root': 'Root of the GPUs is known',
   'gpu-certificates': 'GPU certificates are valid',
   'gpu-revocation': 'No GPU certificate is revoked',
   'gpu-signature': 'Reports are signed by the GPUs',
@@ -71,7 +71,7 @@ export interface Verdict {
   /** What may be sent. 'phi' never follows from simulated evidence. */
   send: 'phi' | 'synthetic-only' | 'nothing';
   teeType: 'intel-tdx' | 'amd-sev-snp' | null;
-  /** The evidence names GPUs of this guest, and every check of them passed. */
+  /** `valid`, and the evidence names GPUs of this guest, of which every check passed that the policy does not leave out. */
   gpuTeeEnabled: boolean;
   /** From a signed compliance statement; null without one. Never affects `valid`. */
   compliance: {
@@ -94,66 +94,57 @@ export interface Verdict {
 
 /** Pinning these is not required of evidence that can never carry patient data. */
 const PINS: readonly CheckId[] = ['key-provider', 'manifest', 'access-policy', 'model-registry'];
-/** One of these must pass before files say anything: somebody has signed them. */
-const SIGNATURES: readonly CheckId[] = ['quote-signature', 'gpu-signature', 'gpu-rims'];
 
-/** What follows from the checks. One that did not run is not a pass, unless nobody has asked for it. */
+/**
+ * What follows from the checks. One that did not run is not a pass, unless nobody has asked for it: `required` says what of
+ * files has to pass; a service has to show everything.
+ */
 export function conclude(
   scope: Verdict['scope'],
   checks: Check[],
   guest: Pick<Guest, 'teeType' | 'rootSha256' | 'level' | 'codeHash'> | null,
   gpus: VerifiedGpus | null,
   policy: Policy,
+  required: readonly CheckId[] = [],
 ): Omit<Verdict, 'requested' | 'evidenceId'> {
   const trust = trustLabelOf(guest, gpus);
-  const demanded: Partial<Record<CheckId, boolean>> = {
-    'code-hash': policy.codeHashes.length > 0,
-    'os-measurement': policy.osMeasurements.length > 0,
-    'key-provider': policy.keyProviders !== null,
-    'platform-id': policy.platformIds !== null,
-  };
   const dispensable = (id: CheckId): boolean =>
-    // Of files only what the policy names has to be there; a service has to show everything.
-    (scope === 'evidence-only' && !demanded[id] && !(id.startsWith('gpu') && policy.gpu)) ||
-    (id === 'platform-id' && !demanded[id]) ||
-    (PINS.includes(id) && trust === 'simulated') ||
-    (id.startsWith('gpu') && !policy.gpu) ||
-    (id === 'gpu-revocation' && policy.gpu?.ocsp === 'optional');
+    scope === 'evidence-only'
+      ? !required.includes(id)
+      : (id === 'platform-id' && policy.platformIds === null) ||
+        (PINS.includes(id) && trust === 'simulated') ||
+        (id.startsWith('gpu') && !policy.gpu) ||
+        (id === 'gpu-revocation' && policy.gpu?.ocsp === 'optional');
+  const passed = new Set(checks.flatMap(({ id, status }) => (status === 'pass' ? [id] : [])));
   const valid =
-    checks.every(({ id, status }) => status === 'pass' || (status === 'not-run' && dispensable(id))) &&
-    checks.some(({ id, status }) => status === 'pass' && SIGNATURES.includes(id));
+    passed.size > 0 && checks.every(({ id, status }) => passed.has(id) || (status === 'not-run' && dispensable(id)));
   return {
     scope,
     valid,
     send:
       !valid || trust === 'none' || scope !== 'service' ? 'nothing' : trust === 'simulated' ? 'synthetic-only' : 'phi',
-    teeType:
-      checks.some(({ id, status }) => id === 'quote-format' && status === 'pass') && guest ? guest.teeType : null,
+    teeType: passed.has('quote-format') && guest ? guest.teeType : null,
     gpuTeeEnabled:
       scope === 'service' &&
-      gpus !== null &&
-      checks.every(
-        ({ id, status }) =>
-          !id.startsWith('gpu') ||
-          status === 'pass' ||
-          (status === 'not-run' && policy.gpu !== null && dispensable(id)),
-      ),
+      valid &&
+      Boolean(gpus?.shown) &&
+      checks.every(({ id }) => !id.startsWith('gpu') || passed.has(id) || policy.gpu !== null),
     compliance: { hipaa: null }, // no signed statement exists yet
     trust,
     trustRootSha256: guest?.rootSha256 ?? null,
     codeHash: guest?.codeHash ?? null,
     tcbStatus: guest?.level?.status ?? null,
     advisories: guest?.level?.advisories ?? [],
-    gpus: gpus?.devices ?? [],
+    gpus: gpus?.shown?.devices ?? [],
     checks,
   };
 }
 
 /** The makers' roots stand for hardware; every other root, also of a single GPU, can at most stand for a simulation. */
 function trustLabelOf(guest: Pick<Guest, 'rootSha256'> | null, gpus: VerifiedGpus | null): TrustLabel {
+  if (gpus?.simulated) return 'simulated';
   const root = guest?.rootSha256;
   if (!root) return 'none';
-  if (gpus?.simulated) return 'simulated';
   if (root === INTEL_SGX_ROOT_CA_SHA256) return 'intel-tdx';
   return AMD_ROOTS_SHA256.includes(root) ? 'amd-sev-snp' : 'simulated';
 }

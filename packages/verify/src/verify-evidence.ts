@@ -108,17 +108,18 @@ async function verifyOwnGpus(
 ): Promise<VerifiedGpus | null> {
   const step = checklist.step.bind(checklist);
   if (!evidence?.gpu) {
-    const asked = askedFor(context.policy.gpu, 'not required');
+    // Also when the quote names it: who passes the document on must not be able to leave bad evidence out.
+    const asked = askedFor(context.policy.gpu ?? said?.gpuEvidenceSha256 ?? null, 'not required');
     await step('gpu', [evidence, asked], () => refuse('GPU_EVIDENCE_MISSING', 'GPU evidence', 'none'));
     return null;
   }
   const { rims, ocspResponses, evidence: list } = evidence.gpu;
   const nonce = said && computeGpuNonce(said.nonce, said.tlsSpkiSha256);
-  const given = { evidence: list, nonce, rims, ocspResponses: ocspResponses.map(hexToBytes) };
+  const given = { evidence: { json: list }, nonce, rims, ocspResponses: ocspResponses.map(hexToBytes) };
   const gpus = await verifyGpu(checklist, given, context);
   const measured = guest.teeType === 'intel-tdx' ? guest.measured : askedFor<MeasuredApp>(null, 'no register for it');
-  await step('gpu-boot', [gpus, measured], ({ devices }, app) => verifyGpuBoot(app, gpusOf(devices).length));
-  await step('gpu-binding', [said, gpus], ({ gpuEvidenceSha256 }, { list }) =>
+  await step('gpu-boot', [gpus.shown, measured], ({ devices }, app) => verifyGpuBoot(app, gpusOf(devices).length));
+  await step('gpu-binding', [said, gpus.shown], ({ gpuEvidenceSha256 }, { list }) =>
     verifyListed('GPU_BINDING_MISMATCH', gpuEvidenceSha256 ?? 'none', [computeGpuEvidenceSha256(list)]),
   );
   return gpus;

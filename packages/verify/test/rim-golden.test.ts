@@ -13,10 +13,12 @@ const rimOf = (
   kind: Rim['kind'],
   golden: [number, string[]][],
   version = kind === 'driver' ? '580.1' : '96.00.74.00.1A',
+  product = 'GH100',
 ): Rim => ({
-  ...{ kind, version, golden: new Map(golden), chain: [], rootSha256: '' },
+  ...{ kind, version, product, golden: new Map(golden), chain: [], rootSha256: '' },
 });
 const measured = (values: [number, string][], nvdec0Off = false) => ({
+  arch: 'HOPPER' as const,
   measurements: new Map(values.map(([index, hex]) => [index, Buffer.from(hex, 'hex')])),
   nvdec0Off,
 });
@@ -120,12 +122,31 @@ const report = (change: Partial<SpdmReport> = {}): SpdmReport => ({
   ...change,
 });
 const wrongVbios = rimOf('vbios', [[9, [value(0xff)]]]);
+const switchVbios = rimOf(
+  'vbios',
+  [
+    [0, [value(0)]],
+    [9, [value(9)]],
+  ],
+  '96.00.74.00.1A',
+  'LS10',
+);
 const older = rimOf('driver', [[7, [value(0xff)]]], '570.1');
+
+test('reference measurements of another chip are not those of this device, though the version is the same', () => {
+  for (const product of ['GB100', 'LS10', '']) {
+    const foreign = rimOf('driver', [[7, [value(7)]]], '580.1', product);
+    const error = refusal(() => verifyMeasurements(report(), [foreign, vbios]));
+    assert.deepEqual([error.code, error.expected], ['RIM_MISSING', 'DRIVER_ID']);
+    assert.ok(error.seen.includes(`${product} driver 580.1`));
+  }
+  assert.equal(refusal(() => verifyMeasurements(report(), [driver, switchVbios])).expected, 'VBIOS_ID');
+});
 
 test('each device is compared with its own driver and VBIOS, among those of others', () => {
   assert.equal(verifyMeasurements(report(), [older, driver, vbios]), '4 of 4 measurements');
-  const asSwitch = report({ driverVersion: null, driverRimId: null });
-  assert.equal(verifyMeasurements(asSwitch, [older, driver, vbios]), '2 of 2 measurements');
+  const asSwitch = report({ arch: 'LS10', driverVersion: null, driverRimId: null });
+  assert.equal(verifyMeasurements(asSwitch, [older, driver, vbios, switchVbios]), '2 of 2 measurements');
 });
 
 test('what is missing is named by the id under which NVIDIA keeps it, after the rest was compared', () => {
@@ -137,7 +158,7 @@ test('what is missing is named by the id under which NVIDIA keeps it, after the 
   ] as [Rim[], string, string][]) {
     const { code, expected, seen } = refusal(() => verifyMeasurements(report(), rims));
     assert.deepEqual([code, expected], ['RIM_MISSING', missing]);
-    assert.ok(seen.endsWith(`; ${compared} measurements`), seen);
+    assert.ok(seen.endsWith(`; compared ${compared} measurements`), seen);
   }
   assert.equal(refusal(() => verifyMeasurements(report(), [wrongVbios])).code, 'GPU_MEASUREMENT_MISMATCH');
 });

@@ -85,9 +85,9 @@ table('XML', [
   ['a byte order mark', `\ufeff${good}`, /element is expected/, true],
   ['something after the root', `${good}x`, /follows the root/, false],
   [
-    'a quarter of a megabyte',
-    good.replace('</ns0:Payload>', `${' '.repeat(256 * 1024)}</ns0:Payload>`),
-    /more than 262144/,
+    'more than 64 KiB',
+    good.replace('</ns0:Payload>', `${' '.repeat(64 * 1024)}</ns0:Payload>`),
+    /more than 65536/,
     false,
   ],
   [
@@ -142,6 +142,8 @@ table('contents', [
   ['a gap in the hashes', content('Hash2', 'Hash3'), /no Hash2/, true],
   ['a hash of no namespace', content(seven, seven0), /no Hash0/, true],
   ['a short hash', rim({ golden: new Map([[7, ['07'.repeat(47)]]]) }), /not of SHA-384/, true],
+  ['a hash of 95 digits', rim({ golden: new Map([[7, ['0'.repeat(95)]]]) }), /not of SHA-384/, true],
+  ['one hash of two that is none', rim({ golden: new Map([[7, [hash('07'), hash('0x')]]]) }), /not of SHA-384/, true],
   ['a hash that is none', rim({ golden: new Map([[7, ['0x'.repeat(48)]]]) }), /not of SHA-384/, true],
   ['nothing active', rim({ golden: new Map() }), /no measurement is active/, true],
 ]);

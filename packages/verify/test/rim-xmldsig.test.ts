@@ -29,6 +29,18 @@ const MORE = 'http://www.w3.org/2001/04/xmldsig-more#';
 table('algorithms', [
   ['Canonical XML 1.0', info(C14N_1_1, C14N_1_0), /xml-c14n11 expected/, true],
   [
+    'Canonical XML 1.0 of what is signed alone',
+    rim({ signedInfo: (xml) => xml.replace(C14N_1_1, C14N_1_0) }),
+    /CanonicalizationMethod .* expected/,
+    true,
+  ],
+  [
+    'Canonical XML 1.0 of the document alone',
+    info(transform, transform.replace(C14N_1_1, C14N_1_0)),
+    /Transform .* expected/,
+    true,
+  ],
+  [
     'Exclusive Canonical XML of the document',
     info(transform, transform.replace(C14N_1_1, EXCLUSIVE)),
     /expected/,
@@ -87,6 +99,13 @@ table('what is signed', [
   ['not canonicalized', info(transform, ''), /Transforms does not consist/, true],
   ['canonicalized first', info(ENVELOPED + transform, transform + ENVELOPED), /expected/, null],
   ['the signature too', info(ENVELOPED, ''), /Transforms does not consist/, false],
+  ['the signature too, canonicalized twice', info(ENVELOPED, transform), /enveloped-signature expected/, false],
+  [
+    'by an element of another namespace',
+    info(/ds:DigestMethod/g, 'ns0:DigestMethod'),
+    /Reference does not consist/,
+    false,
+  ],
   ['what XPath leaves over', info(transform, XPATH + transform), /Transforms does not consist/, null],
   [
     'a transform with parameters',
@@ -181,6 +200,7 @@ table('what nobody has signed', [
     /X509Data does not consist/,
     null,
   ],
+  ['KeyInfo of another namespace', inSignature(/ds:KeyInfo/g, 'ns0:KeyInfo'), /Signature does not consist/, false],
   ['no KeyInfo', inSignature(/<ds:KeyInfo.*<\/ds:KeyInfo>/s, ''), /Signature does not consist/, false],
   ['certificates in one line', inCertificates((base64) => base64.replaceAll('\n', '')), /lines of 64/, true],
   ['certificates without the last line feed', inCertificates((base64) => base64.trimEnd()), /lines of 64/, true],
@@ -293,6 +313,7 @@ table('wrapping', [
   ['the signature of another', open + body + otherSignature + close, /another digest/, false],
   ['a signature of another, then its own', open + body + otherSignature + signature + close, /only signature/, false],
   ['no signature', open + body + close, /only signature/, false],
+  ['nothing at all', open + close, /only signature/, false],
   [
     'a signature of another namespace',
     good.replace('<ds:Signature xmlns:ds="http://www.w3.org/2000/09/xmldsig#"', '<ds:Signature xmlns:ds="u:ds"'),

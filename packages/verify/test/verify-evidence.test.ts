@@ -73,7 +73,7 @@ function concluded(
   scope: Verdict['scope'] = 'service',
 ) {
   const guest = { teeType: 'intel-tdx', rootSha256: rootOf[trust], level: null, codeHash: null } as const;
-  const { valid, send } = conclude(scope, checks, guest, null, { ...good.policy, gpu });
+  const { valid, send } = conclude(scope, checks, guest, null, { ...good.policy, gpu }, ['quote-signature']);
   return { valid, send };
 }
 

@@ -31,7 +31,7 @@ const value = (spdmIndex: number) => String(spdmIndex).padStart(2, '0').repeat(4
 const golden = (index: number) => new Map([[index, [value(index + 1)]]]);
 const driver = makeRim({ kind: 'driver', version: '580.159.03', golden: golden(0) });
 const vbios = makeRim({ kind: 'vbios', version: '96.00.74.00.20', golden: golden(1) });
-const switchVbios = makeRim({ kind: 'vbios', version: '96.10.55.00.01', golden: golden(2) });
+const switchVbios = makeRim({ kind: 'vbios', version: '96.10.55.00.01', golden: golden(2), product: 'LS10' });
 const rims = [driver.xml, vbios.xml, switchVbios.xml];
 const roots = [gpuRootSha256, driver.rootSha256];
 
@@ -181,23 +181,25 @@ test('chains and reference measurements are verified once, but their dates each 
   assert.deepEqual(failures(later.checks), ['gpu-certificates: CERTIFICATE_INVALID', 'gpu-rims: RIM_EXPIRED']);
 });
 
-const verify = (files: { evidence: unknown; rims?: readonly string[] }, acceptedRootsSha256 = roots) =>
+const verify = (json: unknown, rims: readonly string[] = [], acceptedRootsSha256 = roots) =>
   verifyGpu(
     new Checklist(),
-    { nonce: NONCE, rims: [], ocspResponses: [], ...files },
+    { evidence: { json }, nonce: NONCE, rims, ocspResponses: [] },
     { policy: parsePolicy({ version: 1 }), nowMs: NOW_MS, acceptedRootsSha256, cache: new VerifiedCache() },
   );
 
 test('what stands on a root that is not of NVIDIA is a simulation; what cannot be trusted is nothing', async () => {
-  const verified = await verify({ evidence: gpuEvidence, rims });
-  assert.deepEqual([verified?.simulated, verified?.devices.length, verified?.list.length], [true, 2, 2]);
+  const { simulated, shown } = await verify(gpuEvidence, rims);
+  assert.deepEqual([simulated, shown?.devices.length, shown?.list.length], [true, 2, 2]);
   const forged = [gpuEvidence[0], simulateGpu((one) => void one.forged.push('report'), 5002)];
-  for (const evidence of [forged, [], null, 'x']) assert.equal(await verify({ evidence }), null);
+  for (const evidence of [forged, [], null, 'x']) assert.equal((await verify(evidence)).shown, null);
+  // Reference measurements alone give the simulation away, whatever became of the reports.
+  assert.deepEqual(await verify(null, rims), { shown: null, simulated: true });
 });
 
 test('a real device is none, unless reference measurements of a simulation stand beside it', { skip }, async () => {
   const evidence = json(`${SDK}/switch_evidence_ls10.json`);
-  assert.equal((await verify({ evidence }, []))?.simulated, false);
-  assert.equal((await verify({ evidence, rims: [switchVbios.xml] }))?.simulated, true);
-  assert.equal((await verify({ evidence: [...evidence, gpuEvidence[0]] }))?.simulated, true);
+  assert.equal((await verify(evidence, [], [])).simulated, false);
+  assert.equal((await verify(evidence, [switchVbios.xml])).simulated, true);
+  assert.equal((await verify([...evidence, gpuEvidence[0]])).simulated, true);
 });

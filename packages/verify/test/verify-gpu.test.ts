@@ -28,10 +28,15 @@ const statusOf = ({ checks }: Verdict, check: CheckId) => {
   return [status, seen];
 };
 const value = (spdmIndex: number) => String(spdmIndex).padStart(2, '0').repeat(48);
-const driver = (golden = new Map([[0, [value(1)]]]), version = '580.159.03') =>
-  makeRim({ kind: 'driver', version, golden });
-const vbios = (golden = new Map([[1, ['00'.repeat(48), value(2)]]]), version = '96.00.74.00.20') =>
-  makeRim({ kind: 'vbios', version, golden });
+const SWITCH_VBIOS = '96.10.55.00.01';
+const driver = (golden = new Map([[0, [value(1)]]]), version = '580.159.03', product = 'GH100') =>
+  makeRim({ kind: 'driver', version, golden, product });
+const vbios = (
+  golden = new Map([[1, ['00'.repeat(48), value(2)]]]),
+  version = '96.00.74.00.20',
+  product = version === SWITCH_VBIOS ? 'LS10' : 'GH100',
+) => makeRim({ kind: 'vbios', version, golden, product });
+const RIMS = [driver(), vbios(), driver(undefined, undefined, 'GB100'), vbios(undefined, undefined, 'GB100')];
 const rimRoot = driver().rootSha256;
 
 interface Change {
@@ -50,7 +55,7 @@ const judge = ({
   nowMs = NOW_MS,
 }: Change = {}): Promise<Verdict> =>
   verifyFiles(
-    { gpuEvidence: [simulateGpu(bend)], gpuNonce: NONCE, rims: [driver().xml, vbios().xml], ...files },
+    { gpuEvidence: [simulateGpu(bend)], gpuNonce: NONCE, rims: RIMS.map(({ xml }) => xml), ...files },
     { policy: parsePolicy({ version: 1, gpu }), nowMs, acceptedRootsSha256: roots },
   );
 
@@ -81,6 +86,7 @@ const demand = (gpu: Partial<NonNullable<Policy['gpu']>>): Change => ({ gpu });
 const TABLE: Partial<Record<CheckId, [name: string, code: VerificationCode, change: Change][]>> = {
   gpu: [
     ['no list', 'GPU_EVIDENCE_MALFORMED', { files: { gpuEvidence: 'none' } }],
+    ['null', 'GPU_EVIDENCE_MALFORMED', { files: { gpuEvidence: null } }],
     ['an empty list', 'GPU_EVIDENCE_MALFORMED', { files: { gpuEvidence: [] } }],
     ['25 devices', 'GPU_EVIDENCE_MALFORMED', { files: { gpuEvidence: Array(25).fill(simulateGpu()) } }],
     ['another architecture', 'GPU_EVIDENCE_UNSUPPORTED', evidence((one) => ({ ...one, arch: 'AMPERE' }))],
@@ -145,6 +151,14 @@ const TABLE: Partial<Record<CheckId, [name: string, code: VerificationCode, chan
     ['a Blackwell that says to be a Hopper', 'CERTIFICATE_INVALID', model('GB100 A01 GSP BROM')],
     ['a GPU that NVIDIA has not named', 'CERTIFICATE_INVALID', model('')],
     ['a switch that says to be a GPU', 'CERTIFICATE_INVALID', model('LS_10 A01 FSP BROM')],
+    [
+      'a device that another device has certified',
+      'CERTIFICATE_INVALID',
+      bend(({ certificates }) => {
+        Object.assign(certificates.family, { subject: 'GH100 A02 GSP BROM' });
+        Object.assign(certificates.device, { issuer: 'GH100 A02 GSP BROM' });
+      }),
+    ],
     [
       'a device that is no CA',
       'CERTIFICATE_INVALID',
@@ -214,7 +228,7 @@ const TABLE: Partial<Record<CheckId, [name: string, code: VerificationCode, chan
     [
       'a switch where a GPU is demanded',
       'GPU_DEVICES_REFUSED',
-      { ...bend(asSwitch), files: { rims: [vbios(undefined, '96.10.55.00.01').xml] } },
+      { ...bend(asSwitch), files: { rims: [vbios(undefined, SWITCH_VBIOS).xml] } },
     ],
   ],
 };
@@ -237,7 +251,7 @@ test('eight GPUs and four switches, each by its own name', async () => {
   const switches = Array.from({ length: 4 }, (_, i) => simulateGpu(asSwitch, 3000 + i));
   const files = {
     gpuEvidence: [...gpus, ...switches],
-    rims: [driver().xml, vbios().xml, vbios(new Map([[0, [value(1)]]]), '96.10.55.00.01').xml],
+    rims: [driver().xml, vbios().xml, vbios(new Map([[0, [value(1)]]]), SWITCH_VBIOS).xml],
   };
   const verdict = await judge({ files, gpu: { count: 8 } });
   assert.deepEqual(failures(verdict.checks), []);
@@ -262,7 +276,7 @@ test('a Blackwell names its firmware in DiceTcbInfo, under either number', async
 });
 
 test('a switch that names its firmware is checked like a GPU', async () => {
-  const rims = [vbios(new Map([[0, [value(1)]]]), '96.10.55.00.01').xml];
+  const rims = [vbios(new Map([[0, [value(1)]]]), SWITCH_VBIOS).xml];
   const speaking = (firmwareId: string) =>
     judge({
       bend: (device) => {

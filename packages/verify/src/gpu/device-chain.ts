@@ -35,16 +35,20 @@ const CERTIFICATES = { min: 3, max: 8 }; // leaf, device and root; real chains h
 
 /** `pem`: leaf first, root last. Throws CERTIFICATE_INVALID. */
 export async function authenticateDeviceChain(pem: string): Promise<DeviceChain> {
-  const { ders, certificates, model } = reading('CERTIFICATE_INVALID', 'GPU certificate chain', () => {
+  const { ders, certificates, model, issuers } = reading('CERTIFICATE_INVALID', 'GPU certificate chain', () => {
     const ders = parsePemChain(pem.endsWith('\n\n') ? pem.slice(0, -1) : pem); // so end some of NVIDIA's own
     if (ders.length < CERTIFICATES.min || ders.length > CERTIFICATES.max)
       malformed(`chain has ${ders.length} certificates`);
     const certificates = ders.map(parseCertificate);
-    return { ders, certificates, model: commonNameOf(certificates[1]!.subject) };
+    const [, model, ...issuers] = certificates.map(({ subject }) => commonNameOf(subject));
+    return { ders, certificates, model: model!, issuers };
   });
   const [leaf, device] = certificates as [Certificate, Certificate];
   if (certificates.some(({ publicKey }) => publicKey.algorithm !== 'P-384'))
     refuse('CERTIFICATE_INVALID', 'keys on P-384', 'another key');
+  // Its certificate lets a device certify without bound: whoever has one device's key could make many of it.
+  const above = issuers.find(isDevice);
+  if (above) refuse('CERTIFICATE_INVALID', 'a device certified by NVIDIA', `one certified by ${above}`);
   await verifyChain(certificates, 'leaf');
   const ueid = BigInt(`0x${leaf.serial}`).toString();
   const rootSha256 = fingerprint(ders.at(-1)!);
@@ -53,6 +57,8 @@ export async function authenticateDeviceChain(pem: string): Promise<DeviceChain>
 
 /** Chips in the names of device certificates: GH100; GB100, GB110, GB202; LS_10. */
 const CHIPS: Record<GpuArchitecture, string> = { HOPPER: 'GH', BLACKWELL: 'GB', LS10: 'LS_10' };
+
+const isDevice = (commonName: string): boolean => Object.values(CHIPS).some((chip) => commonName.startsWith(chip));
 
 /** Throws CERTIFICATE_INVALID when the device is of another architecture than the evidence says, which nobody has signed. */
 export function verifyArchitecture({ model }: DeviceChain, arch: GpuArchitecture): void {

@@ -1,11 +1,14 @@
 /** What a device measured against what NVIDIA says that its driver and its VBIOS measure. */
 import { refuse, VerificationError } from '../errors.ts';
 import { bytesToHex } from '../formats/bytes.ts';
+import type { GpuArchitecture } from '../policy.ts';
 import type { Rim } from './rim.ts';
 import type { SpdmReport } from './spdm-report.ts';
 
 /** Measurement of the decoder NVDEC0: without meaning while it is off (NVIDIA's SDK skips it). */
 const NVDEC0 = 35;
+/** How the products of RIMs begin. Drivers of several chips share a version; no RIM of Blackwell is public to be more exact. */
+const PRODUCTS: Record<GpuArchitecture, string> = { HOPPER: 'GH', BLACKWELL: 'GB', LS10: 'LS' };
 const SHOWN = 4; // a wrong driver differs in dozens
 
 /**
@@ -14,9 +17,14 @@ const SHOWN = 4; // a wrong driver differs in dozens
  * NVIDIA keeps what is missing, after what is there was compared.
  */
 export function verifyMeasurements(report: SpdmReport, rims: readonly Rim[]): string {
-  const { driverVersion, driverRimId, vbiosVersion, vbiosRimId } = report;
+  const { arch, driverVersion, driverRimId, vbiosVersion, vbiosRimId } = report;
   const find = (kind: Rim['kind'], version: string) =>
-    rims.filter((rim) => rim.kind === kind && rim.version.toUpperCase() === version.toUpperCase());
+    rims.filter(
+      (rim) =>
+        rim.kind === kind &&
+        rim.product.startsWith(PRODUCTS[arch]) &&
+        rim.version.toUpperCase() === version.toUpperCase(),
+    );
   const vbioses = find('vbios', vbiosVersion);
   const drivers = driverVersion === null ? [] : find('driver', driverVersion);
   const missing = [
@@ -32,7 +40,7 @@ export function verifyMeasurements(report: SpdmReport, rims: readonly Rim[]): st
     refuse(
       'RIM_MISSING',
       missing.join(', '),
-      `given ${rims.map((rim) => `${rim.kind} ${rim.version}`).join(', ')}; compared ${compared}`,
+      `given ${rims.map((rim) => `${rim.product} ${rim.kind} ${rim.version}`).join(', ')}; compared ${compared}`,
     );
   return compared;
 }

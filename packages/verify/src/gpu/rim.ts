@@ -18,6 +18,8 @@ export interface Rim {
   kind: 'driver' | 'vbios';
   /** 580.159.03 or 96.00.74.00.20 */
   version: string;
+  /** The chip that it is for: GH100, LS10. */
+  product: string;
   /** Index of each active measurement → the values it may have, lower-case hex. */
   golden: ReadonlyMap<number, readonly string[]>;
   /** Signer first, root last. */
@@ -40,9 +42,10 @@ export async function authenticateRim(xml: string): Promise<Rim> {
     if (root.uri !== SWID || root.local !== 'SoftwareIdentity') malformed('the document is no SoftwareIdentity');
     const { chain, rootSha256, content } = await verifyXmlSignature(root);
     const identity = { ...root, children: content };
-    const version = attributeOf(onlyChild(identity, SWID, 'Meta'), 'colloquialVersion');
+    const meta = onlyChild(identity, SWID, 'Meta');
+    const [version, product] = [attributeOf(meta, 'colloquialVersion'), attributeOf(meta, 'product')];
     const kind = VBIOS_VERSION.test(version) ? 'vbios' : 'driver';
-    return { kind, version, golden: parseGolden(onlyChild(identity, SWID, 'Payload')), chain, rootSha256 };
+    return { kind, version, product, golden: parseGolden(onlyChild(identity, SWID, 'Payload')), chain, rootSha256 };
   } catch (error) {
     if (error instanceof MalformedError) refuse('RIM_INVALID', 'a RIM as NVIDIA writes it', error.message);
     if (error instanceof VerificationError) refuse('RIM_INVALID', error.expected, error.seen);

@@ -21,6 +21,7 @@ import { ByteReader, bytesToHex, malformed } from '../formats/bytes.ts';
 import type { GpuArchitecture } from '../policy.ts';
 
 export interface SpdmReport {
+  arch: GpuArchitecture;
   nonce: Uint8Array;
   /** By the index that RIMs use, which counts from 0 where SPDM counts from 1. */
   measurements: ReadonlyMap<number, Uint8Array>;
@@ -80,7 +81,7 @@ export const parseSpdmReport = (bytes: Uint8Array, arch: GpuArchitecture): SpdmR
     const signed = bytes.subarray(0, reader.offset);
     const signature = reader.take(SIGNATURE_BYTES);
     if (reader.left > 0) malformed('bytes follow the signature');
-    return { nonce, measurements, opaque, ...describe(opaque, arch), signed, signature };
+    return { arch, nonce, measurements, opaque, ...describe(opaque, arch), signed, signature };
   });
 
 function parseHeader(reader: ByteReader, code: number): void {
@@ -122,7 +123,7 @@ function parseOpaque(bytes: Uint8Array): Map<number, Uint8Array> {
   return fields;
 }
 
-type Description = Omit<SpdmReport, 'nonce' | 'measurements' | 'opaque' | 'signed' | 'signature'>;
+type Description = Omit<SpdmReport, 'arch' | 'nonce' | 'measurements' | 'opaque' | 'signed' | 'signature'>;
 
 /** The RIM ids are those of NVIDIA's SDK, which asks its RIM service for them. */
 function describe(opaque: ReadonlyMap<number, Uint8Array>, arch: GpuArchitecture): Description {

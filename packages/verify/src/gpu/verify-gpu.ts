@@ -7,8 +7,8 @@ import { askedFor, type Checklist, NotAsked } from '../checklist.ts';
 import type { VerifyContext } from '../context.ts';
 import { reading } from '../errors.ts';
 import { bytesToHex } from '../formats/bytes.ts';
-import { parseOcspResponse, verifyOcsp } from '../pki/ocsp.ts';
-import { verifyDates } from '../pki/x509.ts';
+import { type OcspResponse, parseOcspResponse, verifyOcsp } from '../pki/ocsp.ts';
+import { type Certificate, verifyDates } from '../pki/x509.ts';
 import { verifyListed } from '../policy.ts';
 import { verifyRoot } from '../roots.ts';
 import {
@@ -22,20 +22,18 @@ import { verifyFirmwareId } from './firmware-id.ts';
 import { verifyMeasurements } from './golden.ts';
 import { type GpuDevice, verifyDevices, verifyDistinct } from './gpu-devices.ts';
 import { decodeGpuEvidence, type GpuEvidence, parseGpuEvidence } from './gpu-evidence.ts';
-import { authenticateRim, NVIDIA_RIM_ROOT_SHA256, verifyRimDates } from './rim.ts';
+import { authenticateRim, NVIDIA_RIM_ROOT_SHA256, type Rim, verifyRimDates } from './rim.ts';
 import { parseSpdmReport, type SpdmReport } from './spdm-report.ts';
 
 export interface VerifiedGpus {
-  /** The evidence as it was read. */
-  list: GpuEvidence[];
-  devices: GpuDevice[];
-  /** A root was not NVIDIA's, but one that the caller has named. */
+  /** The evidence as it was read, and what it shows; null when a report could not be trusted. */
+  shown: { list: GpuEvidence[]; devices: GpuDevice[] } | null;
+  /** A root, of a device or of reference measurements, was not NVIDIA's. */
   simulated: boolean;
 }
 
 interface GpuGiven {
-  /** Parsed JSON. */
-  evidence: unknown;
+  evidence: { json: unknown } | NotAsked;
   /** The nonce that the GPUs were asked for, hex. */
   nonce: string | NotAsked | null;
   /** XML. */
@@ -44,14 +42,13 @@ interface GpuGiven {
   ocspResponses: readonly Uint8Array[];
 }
 
-/** Returns null when a report could not be trusted. */
 export async function verifyGpu(
   checklist: Checklist,
   given: GpuGiven,
   { policy, nowMs, acceptedRootsSha256, cache }: VerifyContext,
-): Promise<VerifiedGpus | null> {
+): Promise<VerifiedGpus> {
   const step = checklist.step.bind(checklist);
-  const read = await step('gpu', [given.evidence], (json) => {
+  const read = await step('gpu', [given.evidence], ({ json }) => {
     const list = parseGpuEvidence(json);
     const reports = each(list, (device) => {
       const report = parseSpdmReport(decodeGpuEvidence(device).report, device.arch);
@@ -73,9 +70,10 @@ export async function verifyGpu(
     });
     return chains;
   });
-  await step('gpu-root', [chains], (chains) =>
-    each(chains, ({ rootSha256 }) => verifyRoot(rootSha256, [NVIDIA_DEVICE_ROOT_SHA256], acceptedRootsSha256)),
-  );
+  const rooted = await step('gpu-root', [chains], (chains) => {
+    each(chains, ({ rootSha256 }) => verifyRoot(rootSha256, [NVIDIA_DEVICE_ROOT_SHA256], acceptedRootsSha256));
+    return chains;
+  });
   const signed = await step('gpu-signature', [read, chains], async ({ list, reports }, chains) => {
     await eachInTurn(reports, (report, index) => verifyReportSignature(report, chains[index]!.leaf));
     return {
@@ -99,24 +97,22 @@ export async function verifyGpu(
     'gpu-rims',
     [askedFor(given.rims.length > 0 ? given.rims : null, 'none given')],
     async (xmls) => {
-      const rims = await eachInTurn(xmls, (xml) => cache.once('RIM', [xml], () => authenticateRim(xml)), 'RIM');
-      each(
-        rims,
-        (rim) => {
-          verifyRoot(rim.rootSha256, [NVIDIA_RIM_ROOT_SHA256], acceptedRootsSha256);
-          verifyRimDates(rim, nowMs);
-        },
-        'RIM',
-      );
-      return rims;
+      const verifyRim = async (xml: string): Promise<Rim> => {
+        const rim = await cache.once('RIM', [xml], () => authenticateRim(xml));
+        verifyRoot(rim.rootSha256, [NVIDIA_RIM_ROOT_SHA256], acceptedRootsSha256);
+        verifyRimDates(rim, nowMs);
+        return rim;
+      };
+      return eachInTurn(xmls, verifyRim, 'RIM');
     },
   );
   const responses = askedFor(given.ocspResponses.length > 0 ? given.ocspResponses : null, 'no OCSP response given');
-  await step('gpu-revocation', [chains, responses], async (chains, ders) => {
+  await step('gpu-revocation', [rooted, responses], async (chains, ders) => {
+    const authentic = new Map<OcspResponse, Certificate[]>();
     const parsed = ders.map((der) => reading('OCSP_INVALID', 'OCSP response', () => parseOcspResponse(der)));
     // Not the leaf: the device itself has certified it, and nobody keeps a record of it (NVIDIA's SDK leaves it out too).
-    await eachInTurn(chains, ({ certificates }) => verifyOcsp(parsed, certificates.slice(1), nowMs));
-    await eachInTurn(rims ?? [], ({ chain }) => verifyOcsp(parsed, chain, nowMs), 'RIM');
+    await eachInTurn(chains, ({ certificates }) => verifyOcsp(parsed, certificates.slice(1), nowMs, authentic));
+    await eachInTurn(rims ?? [], ({ chain }) => verifyOcsp(parsed, chain, nowMs, authentic), 'RIM');
   });
   await step(
     'gpu-measurements',
@@ -130,7 +126,7 @@ export async function verifyGpu(
 
   const roots = [...(chains ?? []), ...(rims ?? [])].map(({ rootSha256 }) => rootSha256);
   const simulated = roots.some((root) => root !== NVIDIA_DEVICE_ROOT_SHA256 && root !== NVIDIA_RIM_ROOT_SHA256);
-  return signed && { list: signed.list, devices: signed.devices, simulated };
+  return { shown: signed && { list: signed.list, devices: signed.devices }, simulated };
 }
 
 const describe = ({ arch }: GpuEvidence, { driverVersion, vbiosVersion }: SpdmReport, ueid: string): GpuDevice => ({

@@ -27,14 +27,14 @@ export interface XmlAttribute {
 }
 
 // Limits, several times what real files have (in brackets). Without the last two, work would grow with the square of the size.
-const MAX_CHARS = 256 * 1024; // [26 kB]
+export const XML_CHARS = 64 * 1024; // [26 kB]
 const MAX_DEPTH = 16; // [6]
 const MAX_ATTRIBUTES = 96; // of an element, namespaces included [14]
 const MAX_NAMESPACES = 32; // in scope at once [5]
 
 /** Throws MalformedError. Line feeds after the root element are allowed: files end with one or two. */
 export function parseXml(xml: string): XmlElement {
-  if (xml.length > MAX_CHARS) malformed(`XML of more than ${MAX_CHARS} characters`);
+  if (xml.length > XML_CHARS) malformed(`XML of more than ${XML_CHARS} characters`);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: XML 1.0 section 2.2 forbids exactly these; a tab is not needed
   if (!xml.isWellFormed() || /[\0-\x09\x0b-\x1f\x7f\ufffe\uffff]/.test(xml)) malformed('XML: control character');
   const reader = new XmlReader(xml.replace(/\n{1,2}$/, ''));

@@ -4,7 +4,7 @@
  * caches answer without, and `nextUpdate` bounds the age (a day with NVIDIA).
  */
 import { refuse } from '../errors.ts';
-import { malformed } from '../formats/bytes.ts';
+import { equalBytes, malformed } from '../formats/bytes.ts';
 import {
   bitStringBytes,
   type Der,
@@ -133,12 +133,14 @@ function refuseCritical(explicit: Der | null): void {
  * Throws OCSP_INVALID, OCSP_EXPIRED, or CERTIFICATE_REVOKED, also for one on hold.
  *
  * NVIDIA's responder knows no leaf of a device, which the device itself certifies at each boot: it says `unauthorized`.
- * The chain of a device is to be given from its second certificate.
+ * The chain of a device is to be given from its second certificate. `authentic`, shared by the chains of one verification,
+ * saves verifying a response again that is about several of them.
  */
 export async function verifyOcsp(
   responses: readonly OcspResponse[],
   chain: readonly Certificate[],
   nowMs: number,
+  authentic = new Map<OcspResponse, Certificate[]>(),
 ): Promise<void> {
   for (const [index, certificate] of chain.slice(0, -1).entries()) {
     const issuer = chain[index + 1]!;
@@ -148,11 +150,16 @@ export async function verifyOcsp(
     const found = responses.filter(({ answers }) => answers.some(isAbout));
     if (found.length === 0) refuse('OCSP_INVALID', `an answer on ${name}`, `none in ${responses.length} responses`);
     for (const response of found) {
-      await verifyResponder(response, issuer, nowMs);
+      const authorities = authentic.get(response) ?? [];
+      if (!authorities.some((known) => isSameAuthority(known, issuer))) await verifyResponder(response, issuer, nowMs);
+      authentic.set(response, [...authorities, issuer]);
       for (const answer of response.answers.filter(isAbout)) verifyAnswer(answer, name, nowMs);
     }
   }
 }
+
+const isSameAuthority = (a: Certificate, b: Certificate): boolean =>
+  equalBytes(a.subject, b.subject) && equalBytes(a.spki, b.spki);
 
 function verifyAnswer({ status, reason, thisUpdateMs, nextUpdateMs }: OcspAnswer, name: string, nowMs: number): void {
   if (status === 'revoked') {

@@ -38,6 +38,8 @@ export interface Signing {
 export interface SimulatedRim extends Signing {
   kind: 'driver' | 'vbios';
   version: string;
+  /** Default: GH100. */
+  product?: string;
   /** Index → values it may have, hex. */
   golden: ReadonlyMap<number, readonly string[]>;
   /** Before signing: the whole document but its signature. */
@@ -84,7 +86,7 @@ export function signXml(content: string, options: Signing = {}): string {
   return `${content.slice(0, end)}${options.signature?.(signature) ?? signature}${content.slice(end)}\n`;
 }
 
-function rimContent({ kind, version, golden }: SimulatedRim): string {
+function rimContent({ kind, version, golden, product = 'GH100' }: SimulatedRim): string {
   const tagId = createHash('sha384').update(`${kind} ${version}`).digest('hex');
   const resources = Array.from({ length: Math.max(MEASUREMENTS, ...[...golden.keys()].map((i) => i + 1)) }, (_, i) => {
     const values = golden.get(i) ?? [UNUSED];
@@ -95,11 +97,11 @@ function rimContent({ kind, version, golden }: SimulatedRim): string {
     );
   });
   return (
-    `<SoftwareIdentity xmlns="${SWID}" xmlns:ns0="${SWID}" xmlns:ns2="${XMLENC_SHA384}" corpus="false" name="GH100"` +
+    `<SoftwareIdentity xmlns="${SWID}" xmlns:ns0="${SWID}" xmlns:ns2="${XMLENC_SHA384}" corpus="false" name="${product}"` +
     ` patch="false" supplemental="false" tagId="${tagId}" tagVersion="0" version="1.0">\n` +
     `    <ns0:Entity name="SIMULATED Corporation" role="softwareCreator tagCreator"/>\n` +
-    `    <ns0:Meta xmlns:ns1="${RIM}" PayloadType="direct" colloquialVersion="${version}" edition="GPU" product="GH100"` +
-    ` revision="r1" ns1:BindingSpec="RIMIM" ns1:BindingSpecVersion="1.01" ns1:PlatformModel="GH100"/>\n` +
+    `    <ns0:Meta xmlns:ns1="${RIM}" PayloadType="direct" colloquialVersion="${version}" edition="GPU" product="${product}"` +
+    ` revision="r1" ns1:BindingSpec="RIMIM" ns1:BindingSpecVersion="1.01" ns1:PlatformModel="${product}"/>\n` +
     `    <ns0:Payload xmlns:SHA384="${XMLENC_SHA384}">\n${resources.join('')}    </ns0:Payload>\n</SoftwareIdentity>`
   );
 }
