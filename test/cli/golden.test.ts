@@ -116,6 +116,8 @@ before(async () => {
     missing: join(dir, 'missing'),
     notJson: write('policy.txt', 'codeHashes: all'),
     unknownMember: write('policy.json', JSON.stringify({ ...softTee.policy, trust: 'intel-tdx' })),
+    repeatedMember: write('repeated.json', '{ "version": 1, "codeHashes": [], "codeHashes": [] }'),
+    gpuPolicy: write('gpu-policy.json', '{ "version": 1, "gpu": { "count": 8 } }'),
     child: phantom('child.dcm', '2.25.4001', 4),
     adult: phantom('adult.dcm', '2.25.4002', 40),
     text: write('notes.txt', 'no image'),

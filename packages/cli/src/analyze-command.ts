@@ -13,7 +13,7 @@ import {
 } from '@abaton/client';
 import { ConfigurationError, summarizeVerdict, type Verdict } from '@abaton/verify';
 import { EXIT } from './exit.ts';
-import { printable } from './printable.ts';
+import { printable, printableJson } from './printable.ts';
 import { createProgress } from './progress.ts';
 import { readTrust, type TrustFlags } from './trust-options.ts';
 import { renderVerdict } from './verify-command.ts';
@@ -27,7 +27,7 @@ export async function runAnalyze(
       process.stdout.write(`${renderVerdict(error.verdict)}\n\nNothing was sent.\n`);
     throw error;
   });
-  process.stdout.write(flags.json ? `${JSON.stringify(report)}\n` : renderReport(report));
+  process.stdout.write(flags.json ? `${printableJson(JSON.stringify(report))}\n` : renderReport(report));
   return exitCodeOfReport(report);
 }
 
@@ -119,7 +119,7 @@ export function renderReport({ verdict, keyExchange, sent, studies }: AnalyzeRep
       );
     }
   }
-  return `${printable(lines.join('\n'))}\n`;
+  return `${lines.map(printable).join('\n')}\n`;
 }
 
 function renderOutcome({ outcome, finding }: AnalysisResult): string {

@@ -1,6 +1,6 @@
 /** Reads evidence from files, in the forms in which people have it: binary, hex, JSON of other tools. Judges nothing. */
-import { readFileSync, statSync } from 'node:fs';
 import { ConfigurationError, type EvidenceFiles, parseEvidence, VerificationError } from '@abaton/verify';
+import { readBytes, readJson, readText, unusable } from './read-file.ts';
 
 export interface EvidenceFileFlags {
   evidence?: string;
@@ -17,12 +17,6 @@ export interface EvidenceFileFlags {
   rim?: string[];
   ocsp?: string[];
 }
-
-const MAX_BYTES = 16 * 2 ** 20; // the largest real file, GPU evidence of twelve devices, has 150 kB
-
-const unusable = (file: string, why: string, cause?: unknown): never => {
-  throw new ConfigurationError('USAGE', `${file} ${why}.`, { cause });
-};
 
 /** Which files belong to which: others would be left unread without a word. */
 const BELONGS_TO: Partial<Record<keyof EvidenceFileFlags, (keyof EvidenceFileFlags)[]>> = {
@@ -46,22 +40,23 @@ export function readEvidenceFiles(flags: EvidenceFileFlags): EvidenceFiles {
     throw new ConfigurationError('USAGE', '--gpu-nonce must be 64 hex digits.');
   return {
     ...(flags.evidence && filesOf(flags.evidence)),
-    ...(flags.quote && { quote: readBytes(flags.quote, 'quote') }),
+    ...(flags.quote && { quote: readBinary(flags.quote, 'quote') }),
     ...(flags.collateral && { collateral: readJson(flags.collateral) }),
     ...(flags.eventLog && { eventLog: readEventLog(flags.eventLog) }),
     ...(flags.appCompose && { appCompose: readText(flags.appCompose) }),
-    ...(flags.snpReport && { snpReport: readBytes(flags.snpReport, 'report') }),
+    ...(flags.snpReport && { snpReport: readBinary(flags.snpReport, 'report') }),
     ...(flags.certs && { certificates: readPem(flags.certs) }),
-    ...(flags.crl && { crl: readBytes(flags.crl, 'crl') }),
+    ...(flags.crl && { crl: readBinary(flags.crl, 'crl') }),
     ...(flags.mrConfig && { mrConfig: readText(flags.mrConfig) }),
     ...(flags.gpuEvidence && { gpuEvidence: readJson(flags.gpuEvidence) }),
     ...(flags.gpuNonce && { gpuNonce: flags.gpuNonce.toLowerCase() }),
     ...(flags.rim && { rims: flags.rim.map(readRim) }),
-    ...(flags.ocsp && { ocspResponses: flags.ocsp.map((file) => readBytes(file, 'response')) }),
+    ...(flags.ocsp && { ocspResponses: flags.ocsp.map((file) => readBinary(file, 'response')) }),
   };
 }
 
-const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+/** eventLog → --event-log */
+export const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 
 /** The document that a service hands out, as `--save` keeps it, taken apart. Its nonce and channel are gone. */
 function filesOf(file: string): EvidenceFiles {
@@ -90,43 +85,15 @@ function filesOf(file: string): EvidenceFiles {
   }
 }
 
-function readFile(file: string): Buffer {
-  try {
-    if (!statSync(file).isFile()) return unusable(file, 'is no file');
-    const bytes = readFileSync(file);
-    return bytes.length <= MAX_BYTES ? bytes : unusable(file, `has more than ${MAX_BYTES} bytes`);
-  } catch (cause) {
-    if (cause instanceof ConfigurationError) throw cause;
-    return unusable(file, 'cannot be read', cause);
-  }
-}
-
-/** Exactly as it is: a digest is taken of it. */
-function readText(file: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(readFile(file));
-  } catch (cause) {
-    if (cause instanceof ConfigurationError) throw cause;
-    return unusable(file, 'is not UTF-8', cause);
-  }
-}
-
-export function readJson(file: string): unknown {
-  try {
-    return JSON.parse(readText(file));
-  } catch (cause) {
-    if (cause instanceof ConfigurationError) throw cause;
-    return unusable(file, 'is not JSON', cause);
-  }
-}
+const isHex = (text: string): boolean => text.length > 0 && text.length % 2 === 0 && !/[^0-9a-fA-F]/.test(text);
 
 /** Binary; or hex; or JSON: a list of byte values, or an answer of a guest agent with `member` in hex. */
-function readBytes(file: string, member: string): Uint8Array {
-  const bytes = readFile(file);
+function readBinary(file: string, member: string): Uint8Array {
+  const bytes = readBytes(file);
   const [first] = bytes;
   if (first === 0x5b || first === 0x7b) return bytesOfJson(file, member); // [ or {
   const text = bytes.toString('latin1').trim();
-  return /^([0-9a-fA-F]{2})+$/.test(text) ? Buffer.from(text, 'hex') : bytes;
+  return isHex(text) ? Buffer.from(text, 'hex') : bytes;
 }
 
 function bytesOfJson(file: string, member: string): Uint8Array {
@@ -134,7 +101,7 @@ function bytesOfJson(file: string, member: string): Uint8Array {
   if (Array.isArray(json) && json.every((value) => Number.isInteger(value) && value >= 0 && value <= 0xff))
     return Uint8Array.from(json);
   const hex = (json as Record<string, unknown>)[member];
-  if (typeof hex === 'string' && /^([0-9a-fA-F]{2})+$/.test(hex)) return Buffer.from(hex, 'hex');
+  if (typeof hex === 'string' && isHex(hex)) return Buffer.from(hex, 'hex');
   return unusable(file, `is JSON, but neither a list of bytes nor an object with ${member} in hex`);
 }
 

@@ -1,6 +1,7 @@
 /** The `abaton` command. Each subcommand is one file; this one only names them. */
 import { Command, CommanderError } from 'commander';
 import { runAnalyze } from './analyze-command.ts';
+import { flagOf } from './evidence-files.ts';
 import { EXIT, exitCodeOf, jsonOfError, messageOf } from './exit.ts';
 import { runPolicyKey, runPolicyShow, runPolicySign } from './policy-command.ts';
 import { runServe } from './serve-command.ts';
@@ -16,6 +17,12 @@ const run = (work: Promise<number>) =>
   work.then((code) => {
     process.exitCode = code;
   });
+
+// A shell variable that is not set would otherwise leave a check out, without a word.
+program.hook('preAction', (_, command) => {
+  for (const [name, value] of Object.entries(command.opts()))
+    if ([value].flat().includes('')) command.error(`error: option ${flagOf(name)} is empty`);
+});
 
 addTrustOptions(
   program

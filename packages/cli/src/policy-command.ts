@@ -1,14 +1,18 @@
 /** `abaton policy`: officers sign what they demand. Keys are Ed25519 in PKCS#8 PEM; signatures are lines of a C2SP note. */
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, randomUUID, sign } from 'node:crypto';
+import { chmodSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import {
   ConfigurationError,
   ED25519_TYPE,
   formatSignatureLine,
   formatVkey,
-  parsePolicy,
+  type Note,
+  parseNote,
+  parsePolicyText,
   parseVkey,
 } from '@abaton/verify';
+import { printableJson } from './printable.ts';
+import { readBytes, readText, unusable } from './read-file.ts';
 import { readPolicy, type TrustFlags } from './trust-options.ts';
 
 const usage = (message: string, cause?: unknown): never => {
@@ -35,14 +39,13 @@ export function runPolicySign(
   { key, name, fresh }: { key: string; name: string; fresh?: boolean },
 ): number {
   const privateKey = readKey(key);
-  const { text, lines } = readNote(file);
-  parsePolicy(JSON.parse(text));
+  const { text, signatures } = readNote(file);
+  parsePolicyText(text);
   const vkey = parseVkey(vkeyOf(name, privateKey));
   const line = formatSignatureLine(vkey, sign(null, Buffer.from(text), privateKey));
-  const others = (fresh ? [] : lines).filter((each) => !each.startsWith(`\u2014 ${name} `));
-  const temporary = `${file}.${process.pid}.tmp`;
-  writeFileSync(temporary, `${text}\n${[...others, line].join('')}`, { flag: 'wx' });
-  renameSync(temporary, file);
+  const others = (fresh ? [] : signatures).filter((each) => each.name !== name);
+  const lines = others.map(({ name, id, signature }) => formatSignatureLine({ name, id }, signature));
+  replace(file, `${text}\n${[...lines, line].join('')}`);
   const kept = others.length > 0 ? ` ${others.length} of others kept, not checked here.` : '';
   process.stdout.write(`Signed by ${name}.${kept}\n`);
   return 0;
@@ -50,7 +53,8 @@ export function runPolicySign(
 
 /** Prints the policy as it will be applied, with every default; refuses one that is not signed as asked. */
 export function runPolicyShow(file: string, flags: TrustFlags): number {
-  process.stdout.write(`${JSON.stringify(readPolicy({ ...flags, policy: file }), null, 2)}\n`);
+  const json = JSON.stringify(readPolicy({ ...flags, policy: file }), null, 2);
+  process.stdout.write(`${printableJson(json)}\n`);
   return 0;
 }
 
@@ -61,30 +65,42 @@ function vkeyOf(name: string, privateKey: KeyObject): string {
 
 function readKey(file: string): KeyObject {
   try {
-    const key = createPrivateKey(readFileSync(file));
+    const key = createPrivateKey(readBytes(file));
     if (key.asymmetricKeyType === 'ed25519') return key;
   } catch (cause) {
+    if (cause instanceof ConfigurationError) throw cause;
     return usage(`${file} is no private key in PEM.`, cause);
   }
   return usage(`${file} is no Ed25519 key: make one with abaton policy key.`);
 }
 
-/** The document, ending in a line feed, and the signature lines after it. */
-function readNote(file: string): { text: string; lines: string[] } {
-  let content: string;
-  try {
-    content = readFileSync(file, 'utf8');
-  } catch (cause) {
-    return usage(`${file} cannot be read.`, cause);
+/** The document, ending in a line feed, and the signatures under it, if any. */
+function readNote(file: string): Note {
+  const content = readText(file);
+  if (/\n\n\u2014 /.test(content)) {
+    try {
+      const note = parseNote(content);
+      if (!note.text.includes('\n\n')) return note;
+    } catch (cause) {
+      return unusable(file, `cannot be signed: ${(cause as Error).message}`, cause);
+    }
   }
-  const [document, signatures = ''] = content.split(/\n\n(?=\u2014 )/);
-  const text = `${document!.trimEnd()}\n`;
+  const text = `${content.trimEnd()}\n`;
   if (text.includes('\n\n') || /[\t\r]/.test(text))
-    return usage(`${file} has a blank line, a tab or a carriage return: a signed policy has none.`);
+    return unusable(file, 'has a blank line, a tab or a carriage return: a signed policy has none');
+  return { text, signatures: [] };
+}
+
+/** Whole or not at all, where a link leads, and readable by whom it was. */
+function replace(file: string, text: string): void {
+  const target = realpathSync(file);
+  const temporary = `${target}.${randomUUID()}.tmp`;
   try {
-    JSON.parse(text);
+    writeFileSync(temporary, text, { flag: 'wx', flush: true });
+    chmodSync(temporary, statSync(target).mode);
+    renameSync(temporary, target);
   } catch (cause) {
-    return usage(`${file} is not JSON.`, cause);
+    rmSync(temporary, { force: true });
+    unusable(file, 'cannot be replaced', cause);
   }
-  return { text, lines: signatures.split(/(?<=\n)/).filter(Boolean) };
 }

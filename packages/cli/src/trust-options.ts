@@ -1,8 +1,15 @@
 /** What every command that verifies asks for: whom to trust. */
-import { readFileSync } from 'node:fs';
 import type { VerifyOptions } from '@abaton/client';
-import { ConfigurationError, type Policy, parsePolicy, parseVkey, verifySignedPolicy } from '@abaton/verify';
+import {
+  ConfigurationError,
+  type Policy,
+  parsePolicy,
+  parsePolicyText,
+  parseVkey,
+  verifySignedPolicy,
+} from '@abaton/verify';
 import type { Command } from 'commander';
+import { readText, unusable } from './read-file.ts';
 
 export interface TrustFlags {
   codeHash?: string;
@@ -42,18 +49,14 @@ export const acceptedRoots = ({ acceptSimulated = [] }: TrustFlags): string[] =>
 
 /** The policy of the flags. Without a file it lists nothing: those checks then do not run, and the verdict says so. */
 export function readPolicy({ policy: file, officer, officers, codeHash }: TrustFlags): Policy {
-  if ((officer || officers) && !file) throw new ConfigurationError('USAGE', '--officer needs --policy FILE.');
+  if (officer && !file) throw new ConfigurationError('USAGE', '--officer needs --policy FILE.');
+  if (officers && !officer) throw new ConfigurationError('USAGE', '--officers needs --officer VKEY.');
   const policy = file ? readPolicyFile(file, officer, officers) : parsePolicy({ version: 1 });
   return codeHash ? { ...policy, codeHashes: [`sha256:${parseHex(codeHash, '--code-hash')}`] } : policy;
 }
 
 function readPolicyFile(file: string, officer?: readonly string[], officers?: string): Policy {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (cause) {
-    throw new ConfigurationError('USAGE', `${file} cannot be read.`, { cause });
-  }
+  const text = readText(file);
   if (officer) {
     const keys = officer.map(checkVkey);
     const threshold = officers === undefined ? keys.length : Number(officers);
@@ -62,7 +65,10 @@ function readPolicyFile(file: string, officer?: readonly string[], officers?: st
       throw new ConfigurationError('USAGE', `--officers must be a number from 1 to ${keys.length}.`);
     return verifySignedPolicy(text, keys, threshold);
   }
-  return parsePolicy(parseJson(file, text));
+  if (/\n\n\u2014 /.test(text))
+    // the signature lines of a note
+    return unusable(file, 'is a signed policy: name who must have signed it, --officer VKEY');
+  return parsePolicyText(text);
 }
 
 /** Usage, since nobody but the caller has written it. */
@@ -74,16 +80,6 @@ function checkVkey(vkey: string): string {
     throw new ConfigurationError('USAGE', '--officer must be a verifier key, as abaton policy key prints it.', {
       cause,
     });
-  }
-}
-
-function parseJson(file: string, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    const signed = /\n\n\u2014 /.test(text); // the signature lines of a note
-    const why = signed ? 'is a signed policy: name who must have signed it, --officer VKEY' : 'cannot be read as JSON';
-    throw new ConfigurationError('USAGE', `${file} ${why}.`, { cause });
   }
 }
 

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { verifyAttestation } from '@abaton/client';
 import { ConfigurationError, summarizeVerdict, VERIFICATION_CODES, type Verdict, verifyFiles } from '@abaton/verify';
 import { type EvidenceFileFlags, readEvidenceFiles } from './evidence-files.ts';
-import { printable } from './printable.ts';
+import { printable, printableJson } from './printable.ts';
 import { acceptedRoots, readPolicy, readTrust, type TrustFlags } from './trust-options.ts';
 
 export interface VerifyFlags extends TrustFlags, EvidenceFileFlags {
@@ -22,7 +22,7 @@ export async function runVerify(url: string | undefined, flags: VerifyFlags): Pr
   const at = `Judged at ${judgedAt}${flags.now === undefined ? '' : ' (--now)'}${flags.policy ? ` by ${flags.policy}` : ''}`;
   process.stdout.write(
     flags.json
-      ? `${JSON.stringify({ ...verdict, judgedAt, headline })}\n`
+      ? `${printableJson(JSON.stringify({ ...verdict, judgedAt, headline }))}\n`
       : `${renderVerdict(verdict)}\n\n  ${printable(at)}\n`,
   );
   return exitCode;
@@ -39,7 +39,7 @@ async function verify(url: string | undefined, flags: VerifyFlags, nowMs: number
     const { save } = flags;
     return verifyAttestation({
       ...readTrust(url, flags),
-      ...(save && { onEvidence: (evidence) => writeFileSync(save, `${JSON.stringify(evidence)}\n`, { flag: 'wx' }) }),
+      ...(save && { onEvidence: (evidence) => saveEvidence(save, evidence) }),
     });
   }
   if (subjects.length === 0)
@@ -54,10 +54,20 @@ async function verify(url: string | undefined, flags: VerifyFlags, nowMs: number
   });
 }
 
+function saveEvidence(file: string, evidence: unknown): void {
+  try {
+    writeFileSync(file, `${JSON.stringify(evidence)}\n`, { flag: 'wx' });
+  } catch (cause) {
+    throw new ConfigurationError('USAGE', `${file} cannot be written, or exists already.`, { cause });
+  }
+}
+
 /** 2026-08-20, or with a time in UTC. Certificates and collateral are judged at this time. */
 function parseDate(text: string): number {
-  const ms = /^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?$/.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(ms))
+  const whole = /^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00:00Z` : text;
+  const ms = Date.parse(whole);
+  if (Number.isNaN(ms) || new Date(ms).toISOString().replace('.000', '') !== whole)
+    // 31 February is no date
     throw new ConfigurationError('USAGE', '--now must be a date in UTC, such as 2026-08-20T12:00:00Z.');
   return ms;
 }
@@ -77,7 +87,7 @@ function whyNot({ scope, valid, checks }: Verdict): string[] {
   const unlisted = checks.some(({ id, seen }) => id === 'os-measurement' && seen === 'none is listed');
   if (scope === 'service' && unlisted)
     return ['No OS measurement is listed: a policy has to name some (osMeasurements).'];
-  return ['Something was demanded and could not be checked: see what did not run.'];
+  return ['Something was given or demanded and could not be checked: see what did not run.'];
 }
 
 /** What a person wants to know first; of files, what they are about. */
@@ -131,5 +141,5 @@ export function renderVerdict(verdict: Verdict): string {
     if (check.status === 'fail' && check.expected !== undefined)
       lines.push(`      expected ${check.expected}`, `      seen     ${check.seen ?? 'nothing'}`);
   }
-  return printable(lines.join('\n'));
+  return lines.map(printable).join('\n');
 }

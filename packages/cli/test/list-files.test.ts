@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { listFiles } from '../src/analyze-command.ts';
-import { printable } from '../src/printable.ts';
+import { printable, printableJson } from '../src/printable.ts';
 
 test('of a folder all files below are sent, and nothing that was not named: links are not followed', (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'abaton-files-'));
@@ -32,5 +32,9 @@ test('of a folder all files below are sent, and nothing that was not named: link
 
 test('what others wrote moves no cursor and hides no word', () => {
   assert.equal(printable('a\u001b[2Kb\u009bc\u202ed\u0000e\rf'), 'a\\u{1b}[2Kb\\u{9b}c\\u{202e}d\\u{0}e\\u{d}f');
-  assert.equal(printable('Zwei\nZeilen, ✓ größer'), 'Zwei\nZeilen, ✓ größer');
+  const text = 'a\u0000\u0085\u202e\u{e0001}\u2028"ß';
+  const json = printableJson(JSON.stringify({ text }, null, 2));
+  assert.doesNotMatch(json, /[\p{Cf}\p{Zl}\u0080-\u009f]/u);
+  assert.deepEqual(JSON.parse(json), { text });
+  assert.equal(printable('Zwei\nZeilen\u2028, ✓ größer'), 'Zwei\\u{a}Zeilen\\u{2028}, ✓ größer');
 });

@@ -3,8 +3,10 @@
  * kept on disk, and handed on until the date that Intel has signed into it. Who keeps collateral must not let it go back in
  * time: an answer that is older than the kept one would hide what Intel has found since.
  */
-import { readFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type CollateralDates,
   parseCollateral,
@@ -27,7 +29,7 @@ export interface CollateralStoreOptions {
 }
 
 /**
- * `service`: one has failed, or has answered with what is wrong, expired or older than what is kept. `disk`: what is kept
+ * `service`: one has failed, is slow, or has answered with what is wrong, expired or older than what is kept. `disk`: what is kept
  * cannot be written, or cannot be read and will be replaced. `age`: what is handed out was issued more than a week ago.
  */
 export class CollateralTrouble extends Error {
@@ -53,26 +55,35 @@ export interface CollateralStore {
    * Asks the services; concurrent calls for one platform share one question. `authenticate` throws for what is not genuine
    * (see authenticateCollateral); without it any service can lock the store with numbers and dates that it makes up.
    *
-   * When no service has anything good, the last good answer is handed on until its signed end. An expired answer is handed
-   * on where there is nothing else, for the verifier to name what is wrong with it, but never kept. Otherwise throws
-   * COLLATERAL_UNAVAILABLE, which says when the kept one has expired.
+   * When no service has anything good, or none within two seconds, the last good answer is handed on until its signed end.
+   * An answer that has expired, or is older than what was ever kept, is handed on where there is nothing else, for the
+   * verifier to name what is wrong with it, but never kept. Otherwise throws COLLATERAL_UNAVAILABLE, which says when the
+   * kept one has expired.
    */
   collateralFor(platform: PlatformId, authenticate?: Authenticate): Promise<KeptCollateral>;
 }
 
 type Authenticate = (collateral: TdxCollateral) => Promise<void>;
 type Kept = Omit<KeptCollateral, 'fresh'>;
+/** What is kept and in date, to go on with; and what the services say, in their time. */
+interface Question {
+  good: Kept | null;
+  answer: Promise<KeptCollateral>;
+}
 
 const VERSION = 1; // of the file: { version, fetchedAtMs, collateral }
 /** Intel signs anew each day, but has paused for longer than a week: old collateral is a warning, its end is the signed one. */
 const OLD_MS = 7 * 86_400_000;
+/** Whoever asks waits no longer for a service that may be down while something good is kept: evidence is due in seconds. */
+const PATIENCE_MS = 2000;
+const MAX_BYTES = 2 ** 20; // of a kept file [50 kB]
 const KEY = /^[0-9a-f]{12}-(?:processor|platform)$/; // it names a file
 
 /** What is kept, if anything, is read when a platform is first asked for. */
 export function openCollateralStore(options: CollateralStoreOptions): CollateralStore {
   const { directory, pccsUrls, nowMs = Date.now, onTrouble = () => {} } = options;
   const kept = new Map<string, Kept | null>();
-  const running = new Map<string, Promise<KeptCollateral>>();
+  const running = new Map<string, Promise<Question>>();
   const fileOf = (key: string) => (directory === null ? null : join(directory, `${key}.json`));
   const trouble = (kind: CollateralTrouble['kind'], message: string, cause?: unknown) =>
     onTrouble(new CollateralTrouble(kind, message, { cause }));
@@ -100,10 +111,23 @@ export function openCollateralStore(options: CollateralStoreOptions): Collateral
     }
   };
 
-  const ask = async (key: string, platform: PlatformId, authenticate: Authenticate): Promise<KeptCollateral> => {
+  const ask = async (key: string, platform: PlatformId, authenticate: Authenticate): Promise<Question> => {
     const last = await recall(key, authenticate);
     const good = last && nowMs() <= last.dates.expiresMs ? last : null;
+    const answer = askServices(key, platform, authenticate, last, good).finally(() => running.delete(key));
+    answer.catch(() => {}); // whoever waits for it sees it
+    return { good, answer };
+  };
+
+  const askServices = async (
+    key: string,
+    platform: PlatformId,
+    authenticate: Authenticate,
+    last: Kept | null,
+    good: Kept | null,
+  ): Promise<KeptCollateral> => {
     let expired: Kept | null = null;
+    let older: Kept | null = null;
     let answer: Kept | null = null;
     const failures: unknown[] = [];
     for (const url of pccsUrls) {
@@ -113,15 +137,17 @@ export function openCollateralStore(options: CollateralStoreOptions): Collateral
           expired ??= given;
           throw new Error(`${url} answered with expired collateral`);
         }
-        if (good && isOlder(given.dates, good.dates))
+        if (last && isOlder(given.dates, last.dates)) {
+          older ??= given;
           throw new Error(`${url} answered with older collateral than is kept`);
+        }
         answer = given;
         break;
       } catch (cause) {
         failures.push(cause);
       }
     }
-    const found = answer ?? good ?? expired;
+    const found = answer ?? good ?? older ?? expired;
     if (!found) throw unavailable(last?.dates ?? null, new AggregateError(failures));
     for (const cause of failures) trouble('service', (cause as Error).message, cause);
     if (answer) await keep(key, answer);
@@ -129,13 +155,22 @@ export function openCollateralStore(options: CollateralStoreOptions): Collateral
     return { ...found, fresh: found !== good };
   };
 
+  const outOfPatience = async (good: Kept, signal: AbortSignal): Promise<KeptCollateral> => {
+    await sleep(PATIENCE_MS, undefined, { signal });
+    trouble('service', 'No service has answered yet');
+    return { ...good, fresh: false };
+  };
+
   return {
     async collateralFor(platform, authenticate = async () => {}) {
       const key = `${platform.fmspc}-${platform.ca}`;
       if (!KEY.test(key)) throw new TypeError('fmspc must be 12 lower-case hex digits, ca processor or platform');
-      const asking = running.get(key) ?? ask(key, platform, authenticate).finally(() => running.delete(key));
-      running.set(key, asking);
-      return asking;
+      const asked = running.get(key) ?? ask(key, platform, authenticate);
+      running.set(key, asked);
+      const { good, answer } = await asked;
+      if (!good) return answer;
+      const waiting = new AbortController();
+      return Promise.race([answer, outOfPatience(good, waiting.signal)]).finally(() => waiting.abort());
     },
   };
 }
@@ -163,14 +198,22 @@ function unavailable(kept: CollateralDates | null, cause: Error): UnavailableErr
 
 /** Null when there is no file. Throws for one that cannot be read, is torn, or is of another version. */
 async function readKept(file: string): Promise<Kept | null> {
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+  // Not to be waited for, if somebody has put a pipe there.
+  const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return null;
     throw error;
   });
-  if (text === null) return null;
+  if (handle === null) return null;
+  const text = await readRegular(handle).finally(() => handle.close());
   const { version, fetchedAtMs, collateral: json } = JSON.parse(text);
   if (version !== VERSION || !Number.isSafeInteger(fetchedAtMs))
     throw new Error(`${file} is not of version ${VERSION}`);
   const collateral = parseCollateral(json);
   return { collateral, dates: readCollateralDates(collateral), fetchedAtMs };
+}
+
+async function readRegular(handle: FileHandle): Promise<string> {
+  const about = await handle.stat();
+  if (!about.isFile() || about.size > MAX_BYTES) throw new Error(`not a file of at most ${MAX_BYTES} bytes`);
+  return handle.readFile('utf8');
 }

@@ -3,6 +3,7 @@
  * is genuinely signed by a software TEE, and judged against its quote, but where a test bends what the service answers.
  */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   mkdirSync,
@@ -230,6 +231,36 @@ test('no part goes back in time while what is kept is in date, however genuine i
   }
 });
 
+test('nor after a part of what is kept has ended: what is older then is handed on, and not kept', async () => {
+  const { collateral, dates } = await askIt();
+  bend = (path, body) => (path.includes('/tcb?') ? earlier.get(path)! : body);
+  nowMs = dates.expiresMs + 1;
+  for (const store of [openStore(), openStore()]) {
+    const again = await askIt(store);
+    assert.notDeepEqual(again.collateral, collateral);
+    assert.deepEqual(readKept().collateral, collateral);
+  }
+  assert.match(troubles[0]!.message, /(older collateral than is kept|expired collateral)$/);
+});
+
+test('who has something good to go on with does not wait for services that hang', async () => {
+  const { collateral } = await askIt();
+  const hanging = createServer(() => {});
+  await new Promise<void>((resolve) => hanging.listen(0, '127.0.0.1', resolve));
+  const hangingUrl = `http://127.0.0.1:${(hanging.address() as AddressInfo).port}`;
+  try {
+    const store = openStore([hangingUrl, proxyUrl]);
+    const answers = await Promise.all([askIt(store), askIt(store)]);
+    for (const answer of answers) assert.deepEqual([answer.collateral, answer.fresh], [collateral, false]);
+    assert.equal(fetches, 4, 'the services are still being asked');
+    hanging.closeAllConnections();
+    while (fetches < 8) await sleep(10); // and the next one then is
+    assert.deepEqual((await askIt(openStore())).collateral, collateral);
+  } finally {
+    hanging.close().closeAllConnections();
+  }
+});
+
 test('a lower evaluation number of either document is a step back, whatever its date', async () => {
   const store = openStore();
   const newest = (body: string) => body.replace(/("tcbEvaluationDataNumber":)\d+/, '$120');
@@ -274,6 +305,11 @@ test('a file that is torn, foreign, a folder or of another version is told of, a
     assert.deepEqual(readKept().collateral, collateral);
     troubles = [];
   }
+  rmSync(join(directory, file));
+  execFileSync('mkfifo', [join(directory, file)]); // nobody will ever write to it
+  assert.equal((await askIt()).fresh, true);
+  assert.deepEqual(kinds(), ['disk']);
+  troubles = [];
   rmSync(join(directory, file));
   mkdirSync(join(directory, file));
   const store = openStore();

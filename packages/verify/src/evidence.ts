@@ -2,7 +2,6 @@
  * What an attested server hands out, and what a verifier reads. JSON, version 1, strict: no member missing, none unknown,
  * every size bounded, hex in lower case: one form only.
  */
-
 import { reading } from './errors.ts';
 import { boolean, hex, integer, list, nullable, object, oneOf, optional, type Parse, text } from './formats/schema.ts';
 import { XML_CHARS } from './gpu/xml.ts';

@@ -15,7 +15,7 @@ export { canonicalize } from './formats/jcs.ts';
 export type { GpuDevice } from './gpu/gpu-devices.ts';
 export { computeGpuEvidenceSha256, computeGpuNonce, type GpuEvidence, parseGpuEvidence } from './gpu/gpu-evidence.ts';
 export { type NrasClaims, verifyNrasToken } from './gpu/nras-token.ts';
-export { type GpuArchitecture, type OsMeasurement, type Policy, parsePolicy } from './policy.ts';
+export { type GpuArchitecture, type OsMeasurement, type Policy, parsePolicy, parsePolicyText } from './policy.ts';
 export { computeRaTlsReportData, computeReportData } from './report-data.ts';
 export { INTEL_SGX_ROOT_CA_SHA256 } from './roots.ts';
 export { verifySignedPolicy } from './signed-policy.ts';

@@ -7,7 +7,18 @@ import type { VerificationCode } from './codes.ts';
 import { ConfigurationError, refuse } from './errors.ts';
 import { MalformedError, malformed } from './formats/bytes.ts';
 import { parseUtcTime } from './formats/der.ts';
-import { hexOfAnyCase, integer, list, nullable, object, oneOf, optional, type Parse, text } from './formats/schema.ts';
+import {
+  hexOfAnyCase,
+  integer,
+  list,
+  nullable,
+  object,
+  oneOf,
+  optional,
+  type Parse,
+  parseUniqueJson,
+  text,
+} from './formats/schema.ts';
 import { TCB_STATUSES, type TcbStatus } from './tdx/tcb-status.ts';
 
 /** One OS image in one VM shape, under TDX (RTMR0 changes with vCPU and RAM) or under SEV-SNP. 96 hex digits each. */
@@ -148,6 +159,16 @@ export function parsePolicy(json: unknown): Policy {
     return parsed;
   } catch (error) {
     if (error instanceof MalformedError) throw new ConfigurationError('POLICY_INVALID', `${error.message}.`);
+    throw error;
+  }
+}
+
+/** The same of text. A member that stands twice is refused: a person reads the first one, JSON.parse the last. */
+export function parsePolicyText(text: string): Policy {
+  try {
+    return parsePolicy(parseUniqueJson(text));
+  } catch (error) {
+    if (error instanceof MalformedError) throw new ConfigurationError('POLICY_INVALID', `policy: ${error.message}.`);
     throw error;
   }
 }

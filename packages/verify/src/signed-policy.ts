@@ -3,9 +3,8 @@
  * note). It stays one readable text, and whoever edits it breaks every signature.
  */
 import { RejectedError } from './errors.ts';
-import { MalformedError } from './formats/bytes.ts';
-import { parseJson } from './formats/schema.ts';
-import { type Policy, parsePolicy } from './policy.ts';
+import { bytesToHex } from './formats/bytes.ts';
+import { type Policy, parsePolicyText } from './policy.ts';
 import { parseVkey, verifyNote } from './tlog/note.ts';
 
 /**
@@ -14,12 +13,15 @@ import { parseVkey, verifyNote } from './tlog/note.ts';
  */
 export function verifySignedPolicy(note: string, officers: readonly string[], threshold: number): Policy {
   const vkeys = officers.map(parseVkey);
-  if (threshold < 1 || threshold > vkeys.length)
+  const keys = new Set(vkeys.map(({ publicKey }) => bytesToHex(publicKey)));
+  if (keys.size < vkeys.length)
+    throw new RejectedError('VKEY_INVALID', 'One key is given twice: it would count twice.');
+  if (!Number.isInteger(threshold) || threshold < 1 || threshold > vkeys.length)
     throw new RejectedError('POLICY_UNSIGNED', `${threshold} signatures cannot be asked of ${vkeys.length} officers.`);
   const { text, signedBy } = readNote(note, vkeys);
   if (signedBy.length < threshold)
     throw new RejectedError('POLICY_UNSIGNED', `${signedBy.length} of ${threshold} officers have signed the policy.`);
-  return parsePolicy(readJson(text));
+  return parsePolicyText(text);
 }
 
 function readNote(note: string, vkeys: Parameters<typeof verifyNote>[1]): ReturnType<typeof verifyNote> {
@@ -28,15 +30,5 @@ function readNote(note: string, vkeys: Parameters<typeof verifyNote>[1]): Return
   } catch (cause) {
     if (!(cause instanceof RejectedError) || cause.code === 'VKEY_INVALID') throw cause;
     throw new RejectedError('POLICY_UNSIGNED', `The policy is not signed by an officer: ${cause.message}.`, { cause });
-  }
-}
-
-/** The signature covers these bytes; what is no JSON has no member to name. */
-function readJson(text: string): unknown {
-  try {
-    return parseJson(text);
-  } catch (error) {
-    if (error instanceof MalformedError) return null;
-    throw error;
   }
 }

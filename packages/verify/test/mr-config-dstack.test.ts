@@ -15,6 +15,14 @@ const app = {
   keyProvider: { name: 'kms', id: '3059' },
 };
 
+test('form 3 says nothing without its document, but has no more than a digest', () => {
+  const form3 = Buffer.alloc(48);
+  form3.fill(0x11, 1, 33)[0] = 3;
+  assert.equal(verifyMrConfigId(form3, app), 'MRCONFIGID says nothing');
+  form3[47] = 1;
+  assert.throws(() => verifyMrConfigId(form3, app), { code: 'MR_CONFIG_MISMATCH' });
+});
+
 test('form 2 binds app id and key provider', () => {
   const digest = keccak_256(Buffer.from(`${app.composeHash}${app.appId}023059`, 'hex'));
   const mrConfigId = Buffer.concat([Buffer.of(2), digest, Buffer.alloc(15)]);

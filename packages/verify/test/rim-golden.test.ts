@@ -145,6 +145,8 @@ test('reference measurements of another chip are not those of this device, thoug
 
 test('each device is compared with its own driver and VBIOS, among those of others', () => {
   assert.equal(verifyMeasurements(report(), [older, driver, vbios]), '4 of 4 measurements');
+  const lowerCase = { ...vbios, version: vbios.version.toLowerCase() };
+  assert.equal(verifyMeasurements(report({ vbiosVersion: vbios.version }), [driver, lowerCase]), '4 of 4 measurements');
   const asSwitch = report({ arch: 'LS10', driverVersion: null, driverRimId: null });
   assert.equal(verifyMeasurements(asSwitch, [older, driver, vbios, switchVbios]), '2 of 2 measurements');
 });

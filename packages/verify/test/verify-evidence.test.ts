@@ -294,6 +294,18 @@ test('out of date here and unconfigured there: both are said', async () => {
   assert.deepEqual(failures(verdict.checks), ['tcb-status: TCB_OUT_OF_DATE']);
 });
 
+test('unconfigured here and unhardened there: both are said', async () => {
+  const verdict = await judge({
+    bend: ({ tcbInfo }) => {
+      tcbInfo.tdxModuleIdentities[0]!.tcbLevels[0]!.tcbStatus = 'SWHardeningNeeded';
+      tcbInfo.tcbLevels[0]!.tcbStatus = 'ConfigurationNeeded';
+    },
+    policy: { tcbStatuses: ['UpToDate', 'ConfigurationNeeded'] },
+  });
+  assert.equal(verdict.tcbStatus, 'ConfigurationAndSWHardeningNeeded');
+  assert.deepEqual(failures(verdict.checks), ['tcb-status: TCB_STATUS_REFUSED']);
+});
+
 test('a policy may allow what is out of date, and its advisories', async () => {
   const bend = ({ td, pck }: Bent) => {
     td.teeTcbSvn = td.teeTcbSvn.replace('0b', '0a');

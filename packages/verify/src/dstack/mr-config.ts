@@ -62,7 +62,8 @@ export function verifyMrConfigId(mrConfigId: Uint8Array, app: AppIdentity): stri
   const [form, digest, rest] = [mrConfigId[0]!, mrConfigId.subarray(1, 33), mrConfigId.subarray(33)];
   const expected = expectedDigest(form, app);
   const nothing = form === 0 && isZero(mrConfigId);
-  if (expected === null ? !nothing && form !== 3 : !equalBytes(digest, expected) || !isZero(rest))
+  const unread = form === 3 && isZero(rest);
+  if (expected === null ? !nothing && !unread : !equalBytes(digest, expected) || !isZero(rest))
     refuse(
       'MR_CONFIG_MISMATCH',
       expected ? `MRCONFIGID 0${form}${bytesToHex(expected)}` : 'MRCONFIGID of a known form',

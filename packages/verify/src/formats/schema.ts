@@ -67,7 +67,7 @@ export const list =
   <T>(item: Parse<T>, maxLength: number): Parse<T[]> =>
   (value, path) =>
     Array.isArray(value) && value.length <= maxLength
-      ? value.map((each, index) => item(each, `${path}[${index}]`))
+      ? Array.from(value, (each, index) => item(each, `${path}[${index}]`)) // map would skip holes
       : wrong(path, `a list of at most ${maxLength}`);
 
 /** `open`: members without a parser are ignored (documents of others, which grow); otherwise they are refused. */
@@ -92,4 +92,23 @@ export function parseJson(json: string): unknown {
   } catch {
     return malformed('text is not JSON');
   }
+}
+
+const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\]:]/g;
+
+/** The same for what people write and sign: no member may stand twice. */
+export function parseUniqueJson(json: string): unknown {
+  const value = parseJson(json);
+  const open: Set<string>[] = [];
+  let last = '';
+  for (const [token] of json.matchAll(TOKEN)) {
+    if (token === '{' || token === '[') open.push(new Set());
+    else if (token === '}' || token === ']') open.pop();
+    else if (token === ':') {
+      const name: string = JSON.parse(last);
+      if (open.at(-1)!.has(name)) malformed(`member ${JSON.stringify(name.slice(0, 40))} stands twice`);
+      open.at(-1)!.add(name);
+    } else last = token;
+  }
+  return value;
 }

@@ -35,7 +35,7 @@ const MAX_NAMESPACES = 32; // in scope at once [5]
 /** Throws MalformedError. Line feeds after the root element are allowed: files end with one or two. */
 export function parseXml(xml: string): XmlElement {
   if (xml.length > XML_CHARS) malformed(`XML of more than ${XML_CHARS} characters`);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: XML 1.0 section 2.2 forbids exactly these; a tab is not needed
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: XML 1.0 section 2.2 forbids these; a tab and U+007F are not needed
   if (!xml.isWellFormed() || /[\0-\x09\x0b-\x1f\x7f\ufffe\uffff]/.test(xml)) malformed('XML: control character');
   const reader = new XmlReader(xml.replace(/\n{1,2}$/, ''));
   const root = reader.element(new Map(), 0);

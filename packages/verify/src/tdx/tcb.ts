@@ -39,7 +39,7 @@ export function softwareLevel(
   return { status: level.tcbStatus, advisories: level.advisoryIDs };
 }
 
-/** The worst of them; out of date here and unconfigured there are both said. Advisories are joined. */
+/** The worst of them; what is wrong here and what is wrong there are both said. Advisories are joined. */
 export function combineLevels(...levels: readonly TcbLevel[]): TcbLevel {
   return {
     status: levels.map(({ status }) => status).reduce(worseOf),
@@ -49,7 +49,9 @@ export function combineLevels(...levels: readonly TcbLevel[]): TcbLevel {
 
 function worseOf(a: TcbStatus, b: TcbStatus): TcbStatus {
   const [better, worse] = TCB_STATUSES.indexOf(a) < TCB_STATUSES.indexOf(b) ? [a, b] : [b, a];
-  return worse === 'OutOfDate' && better.startsWith('Configuration') ? 'OutOfDateConfigurationNeeded' : worse;
+  if (worse === 'OutOfDate' && better.startsWith('Configuration')) return 'OutOfDateConfigurationNeeded';
+  const both = worse === 'ConfigurationNeeded' && better === 'SWHardeningNeeded';
+  return both ? 'ConfigurationAndSWHardeningNeeded' : worse;
 }
 
 /**
