@@ -183,6 +183,8 @@ export const SIMULATED_DISAGREEMENTS: Record<string, string> = {
     'of the QE it counts only out of date or revoked, here the worst of three statuses is the status',
   'levels in another order': 'it sorts the levels, here the order that Intel has signed holds',
   'running module is newer': 'it advises to launch the guest again, here the guest was launched by an old module',
+  'running module is older':
+    'of the running module it counts only that it is listed, here the worse of both modules counts',
   'attribute LASS': 'here the attributes are SEPT_VE_DISABLE and no other bit',
   'attributes PKS and KL': 'here the attributes are SEPT_VE_DISABLE and no other bit',
   'attribute PERFMON': 'here the attributes are SEPT_VE_DISABLE and no other bit',
