@@ -28,7 +28,6 @@ const BELONGS_TO: Partial<Record<keyof EvidenceFileFlags, (keyof EvidenceFileFla
   mrConfig: ['snpReport'],
   gpuNonce: ['gpuEvidence', 'evidence'],
   ocsp: ['gpuEvidence', 'evidence'],
-  rim: ['rim'],
 };
 
 /** What the flags name. Throws USAGE for a file that cannot be read, is in no known form, or belongs to nothing. */
@@ -92,7 +91,7 @@ function readBinary(file: string, member: string): Uint8Array {
   const bytes = readBytes(file);
   const [first] = bytes;
   if (first === 0x5b || first === 0x7b) return bytesOfJson(file, member); // [ or {
-  const text = bytes.toString('latin1').trim();
+  const text = bytes.toString('latin1').replace(/\s/g, ''); // in lines, as xxd -p writes it
   return isHex(text) ? Buffer.from(text, 'hex') : bytes;
 }
 
@@ -137,5 +136,7 @@ function readRim(file: string): string {
   const text = readText(file);
   if (!text.startsWith('{')) return text;
   const { rim } = readJson(file) as { rim?: unknown };
-  return typeof rim === 'string' ? Buffer.from(rim, 'base64').toString('utf8') : unusable(file, 'is JSON without rim');
+  if (typeof rim !== 'string') return unusable(file, 'is JSON without rim');
+  const bytes = Buffer.from(rim, 'base64');
+  return bytes.toString('base64') === rim ? bytes.toString('utf8') : unusable(file, 'has a rim that is not base64');
 }

@@ -52,7 +52,12 @@ export function readPolicy({ policy: file, officer, officers, codeHash }: TrustF
   if (officer && !file) throw new ConfigurationError('USAGE', '--officer needs --policy FILE.');
   if (officers && !officer) throw new ConfigurationError('USAGE', '--officers needs --officer VKEY.');
   const policy = file ? readPolicyFile(file, officer, officers) : parsePolicy({ version: 1 });
-  return codeHash ? { ...policy, codeHashes: [`sha256:${parseHex(codeHash, '--code-hash')}`] } : policy;
+  if (!codeHash) return policy;
+  const expected = `sha256:${parseHex(codeHash, '--code-hash')}`;
+  // Over one's own file the flag decides; over what officers have signed, nobody.
+  if (officer && policy.codeHashes.length > 0 && !policy.codeHashes.includes(expected))
+    throw new ConfigurationError('USAGE', '--code-hash is none of those that the officers have signed.');
+  return { ...policy, codeHashes: [expected] };
 }
 
 function readPolicyFile(file: string, officer?: readonly string[], officers?: string): Policy {

@@ -119,6 +119,20 @@ function facts(verdict: Verdict): string[] {
   return [
     ...(verdict.checks.some(({ id }) => id === 'quote-format') ? [...guest, ...tcb] : []),
     ...devices.map((device, index) => `Device ${index}: ${device}`),
+    ...unsaid(verdict),
+  ];
+}
+
+/** What files hold without, and had better not: it is to be seen before the many checks below. */
+function unsaid({ checks, teeType }: Verdict): string[] {
+  const open = (id: string) => checks.some((check) => check.id === id && check.status === 'not-run');
+  return [
+    ...(open('qe-identity') && teeType === 'intel-tdx'
+      ? ['Without collateral: whether an enclave of Intel has signed it, and how old the platform is, was not checked']
+      : []),
+    ...(open('gpu-measurements') && !open('gpu-signature')
+      ? ['Without reference measurements (RIM): what runs on the devices was not checked']
+      : []),
   ];
 }
 

@@ -155,22 +155,27 @@ export function openCollateralStore(options: CollateralStoreOptions): Collateral
     return { ...found, fresh: found !== good };
   };
 
-  const outOfPatience = async (good: Kept, signal: AbortSignal): Promise<KeptCollateral> => {
-    await sleep(PATIENCE_MS, undefined, { signal });
-    trouble('service', 'No service has answered yet');
-    return { ...good, fresh: false };
+  const whicheverIsFirst = async (answer: Promise<KeptCollateral>, good: Kept): Promise<KeptCollateral> => {
+    const waiting = new AbortController();
+    const outOfPatience = async (): Promise<KeptCollateral> => {
+      await sleep(PATIENCE_MS, undefined, waiting);
+      trouble('service', 'No service has answered yet');
+      return { ...good, fresh: false };
+    };
+    return Promise.race([answer, outOfPatience()]).finally(() => waiting.abort());
   };
 
   return {
     async collateralFor(platform, authenticate = async () => {}) {
       const key = `${platform.fmspc}-${platform.ca}`;
       if (!KEY.test(key)) throw new TypeError('fmspc must be 12 lower-case hex digits, ca processor or platform');
-      const asked = running.get(key) ?? ask(key, platform, authenticate);
+      const joined = running.get(key);
+      const asked = joined ?? ask(key, platform, authenticate);
       running.set(key, asked);
       const { good, answer } = await asked;
-      if (!good) return answer;
-      const waiting = new AbortController();
-      return Promise.race([answer, outOfPatience(good, waiting.signal)]).finally(() => waiting.abort());
+      const found = good ? await whicheverIsFirst(answer, good) : await answer;
+      if (joined) await authenticate(found.collateral); // the one who asked may have looked less closely
+      return found;
     },
   };
 }

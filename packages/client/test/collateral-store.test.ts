@@ -401,6 +401,17 @@ test('a directory that cannot be made is a trouble; one that is gone is made aga
   assert.equal(statSync(directory).mode & 0o777, 0o700);
 });
 
+test('who shares a question with somebody that looks less closely still looks himself', async () => {
+  const store = openStore();
+  const [first, second] = await Promise.allSettled([
+    store.collateralFor(platform),
+    store.collateralFor(platform, async () => {
+      throw new Error('not genuine');
+    }),
+  ]);
+  assert.deepEqual([first.status, second.status], ['fulfilled', 'rejected']);
+});
+
 test('callers at the same time share one question; each platform has its own', async () => {
   const store = openStore();
   const answers = await Promise.all(Array.from({ length: 20 }, () => askIt(store)));

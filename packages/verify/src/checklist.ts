@@ -50,6 +50,7 @@ export class Checklist {
   }
 
   #note(id: CheckId, outcome: Omit<Check, 'id' | 'title'>): void {
+    if (this.#done.has(id)) throw new Error(`check ${id} was noted twice`); // the second would hide the first
     this.#done.set(id, { id, title: CHECKS[id], ...outcome });
   }
 

@@ -1,5 +1,5 @@
 export { CALLER_CODES, VERIFICATION_CODES, type VerificationCode } from './codes.ts';
-export { checkRaTlsCertificate, type RaTlsCertificate } from './dstack/ra-tls.ts';
+export { checkRaTlsCertificate } from './dstack/ra-tls.ts';
 export { AbatonError, ConfigurationError, RejectedError, UnavailableError, VerificationError } from './errors.ts';
 export type {
   Evidence,
@@ -16,13 +16,12 @@ export type { GpuDevice } from './gpu/gpu-devices.ts';
 export { computeGpuEvidenceSha256, computeGpuNonce, type GpuEvidence, parseGpuEvidence } from './gpu/gpu-evidence.ts';
 export { type NrasClaims, verifyNrasToken } from './gpu/nras-token.ts';
 export { type GpuArchitecture, type OsMeasurement, type Policy, parsePolicy, parsePolicyText } from './policy.ts';
-export { computeRaTlsReportData, computeReportData } from './report-data.ts';
+export { computeReportData } from './report-data.ts';
 export { INTEL_SGX_ROOT_CA_SHA256 } from './roots.ts';
 export { verifySignedPolicy } from './signed-policy.ts';
 export { authenticateCollateral } from './tdx/authentic-collateral.ts';
 export { type CollateralDates, readCollateralDates } from './tdx/collateral-dates.ts';
-export { readQuotePlatform } from './tdx/pck-extension.ts';
-export { parseTdxQuote, type TdReport, type TdxQuote } from './tdx/tdx-quote.ts';
+export { readQuotePlatform } from './tdx/quote-platform.ts';
 export { type Checkpoint, formatCheckpoint, parseCheckpoint, verifyCheckpoint } from './tlog/checkpoint.ts';
 export { LOG_CODES, type LogCode } from './tlog/codes.ts';
 export {
@@ -39,7 +38,6 @@ export {
   formatSignatureLine,
   formatVkey,
   type Note,
-  type NoteSignature,
   parseNote,
   parseVkey,
   type Vkey,
@@ -55,7 +53,7 @@ export {
   tilePath,
   tileWidth,
 } from './tlog/tile-path.ts';
-export { type ReadTile, TileTree } from './tlog/tile-proof.ts';
+export { TileTree } from './tlog/tile-proof.ts';
 export {
   CHECKS,
   type Check,

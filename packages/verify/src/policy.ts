@@ -1,6 +1,7 @@
 /**
  * What a verifier demands: one readable JSON document, version 1, kept outside the measured image, signable by officers
- * (signed-policy.ts). Members that are absent take the strictest value: nothing allowed, nothing pinned. There is no
+ * (signed-policy.ts). What is absent allows nothing (code, OS, TCB status, advisory) and demands nothing either (machine, age,
+ * evaluation number, GPU, where a null says so). There is no
  * member for debugging, for what Intel has revoked, or for another root of trust: nothing may allow those.
  */
 import type { VerificationCode } from './codes.ts';
@@ -82,11 +83,16 @@ export interface Policy {
   advisories: string[];
   /** Lowest tcbEvaluationDataNumber that is accepted. */
   minTcbEvaluationDataNumber: number;
-  /** Oldest TCB info and QE identity, counted from their issue. Null: until their signed next update. */
+  /** Oldest TCB info, QE identity and CRL of the PCK CA, counted from their issue. Null: until their signed next update. */
   maxCollateralAgeDays: number | null;
   /** The machines: PPID (32 hex digits) or chip id of SEV-SNP (128). Null: any machine of Intel or AMD. */
   platformIds: string[] | null;
   snpMinimumTcb: SnpMinimumTcb[];
+  /**
+   * Whether the chip must say that it looked for memory aliases at boot, by which a host could change a guest's memory
+   * (BadRAM, CVE-2024-21944; AMD-SB-3015). Firmware from before does not say.
+   */
+  snpAliasCheck: 'required' | 'optional';
   /** Null: no GPU is required; what GPU evidence there is must hold all the same. */
   gpu: GpuPolicy | null;
 }
@@ -147,6 +153,7 @@ const policy = object<Policy>({
     ),
     [],
   ),
+  snpAliasCheck: optional(oneOf('required', 'optional'), 'optional'),
   gpu: optional(nullable(gpuPolicy), null),
 });
 
@@ -156,6 +163,8 @@ export function parsePolicy(json: unknown): Policy {
     const parsed = policy(json, 'policy');
     const products = parsed.snpMinimumTcb.map(({ product }) => product);
     if (new Set(products).size < products.length) malformed('policy.snpMinimumTcb names a product twice');
+    const excepted = parsed.tcbGrace.map(({ status }) => status);
+    if (new Set(excepted).size < excepted.length) malformed('policy.tcbGrace names a status twice');
     return parsed;
   } catch (error) {
     if (error instanceof MalformedError) throw new ConfigurationError('POLICY_INVALID', `${error.message}.`);

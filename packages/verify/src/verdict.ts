@@ -2,9 +2,7 @@
 import type { VerificationCode } from './codes.ts';
 import type { GpuDevice } from './gpu/gpu-devices.ts';
 import type { VerifiedGpus } from './gpu/verify-gpu.ts';
-import type { Policy } from './policy.ts';
-import { INTEL_SGX_ROOT_CA_SHA256 } from './roots.ts';
-import { AMD_ROOTS_SHA256 } from './snp/snp-roots.ts';
+import { AMD_ROOTS_SHA256, INTEL_SGX_ROOT_CA_SHA256 } from './roots.ts';
 import type { Guest } from './verify-guest.ts';
 
 /** In the order in which they are reported; docs/reference/checks.md explains each. */
@@ -82,7 +80,7 @@ export interface Verdict {
   trust: TrustLabel;
   /** SHA-256 of the root certificate (DER) that verified the quote, hex; null when none did. */
   trustRootSha256: string | null;
-  /** SHA-256 of the quote or report, hex. */
+  /** SHA-256 of the quote or report, hex: of these bytes, zeros that may follow a quote included. */
   evidenceId: string | null;
   /** `sha256:` + hex of the raw app_compose as attested; null when it could not be established. */
   codeHash: string | null;
@@ -92,32 +90,23 @@ export interface Verdict {
   checks: Check[];
 }
 
-/** Pinning these is not required of evidence that can never carry patient data. */
-const PINS: readonly CheckId[] = ['key-provider', 'manifest', 'access-policy', 'model-registry'];
-
 /**
- * What follows from the checks. One that did not run is not a pass, unless nobody has asked for it: `required` says what of
- * files has to pass; a service has to show everything.
+ * What follows from the checks: none has failed, and each that is required (required-checks.ts) has passed. One that did not
+ * run is not a pass.
  */
 export function conclude(
   scope: Verdict['scope'],
   checks: Check[],
   guest: Pick<Guest, 'teeType' | 'rootSha256' | 'level' | 'codeHash'> | null,
   gpus: VerifiedGpus | null,
-  policy: Policy,
-  required: readonly CheckId[] = [],
+  requiredUnder: (trust: TrustLabel) => readonly CheckId[],
 ): Omit<Verdict, 'requested' | 'evidenceId'> {
   const trust = trustLabelOf(guest, gpus);
-  const dispensable = (id: CheckId): boolean =>
-    scope === 'evidence-only'
-      ? !required.includes(id)
-      : (id === 'platform-id' && policy.platformIds === null) ||
-        (PINS.includes(id) && trust === 'simulated') ||
-        (id.startsWith('gpu') && !policy.gpu) ||
-        (id === 'gpu-revocation' && policy.gpu?.ocsp === 'optional');
+  const required = requiredUnder(trust);
   const passed = new Set(checks.flatMap(({ id, status }) => (status === 'pass' ? [id] : [])));
   const valid =
-    passed.size > 0 && checks.every(({ id, status }) => passed.has(id) || (status === 'not-run' && dispensable(id)));
+    required.length > 0 && required.every((id) => passed.has(id)) && checks.every(({ status }) => status !== 'fail');
+  const gpusRequired = required.includes('gpu');
   return {
     scope,
     valid,
@@ -128,7 +117,7 @@ export function conclude(
       scope === 'service' &&
       valid &&
       Boolean(gpus?.shown) &&
-      checks.every(({ id }) => !id.startsWith('gpu') || passed.has(id) || policy.gpu !== null),
+      checks.every(({ id }) => !id.startsWith('gpu') || passed.has(id) || gpusRequired),
     compliance: { hipaa: null }, // no signed statement exists yet
     trust,
     trustRootSha256: guest?.rootSha256 ?? null,

@@ -14,6 +14,7 @@ import { computeGpuEvidenceSha256, computeGpuNonce } from './gpu/gpu-evidence.ts
 import { type VerifiedGpus, verifyGpu } from './gpu/verify-gpu.ts';
 import { type Policy, verifyListed } from './policy.ts';
 import { verifyReportData } from './report-data.ts';
+import { requiredOfService } from './required-checks.ts';
 import { fingerprint } from './roots.ts';
 import { conclude, type Verdict } from './verdict.ts';
 import type { VerifiedCache } from './verified-cache.ts';
@@ -74,7 +75,7 @@ export async function verifyEvidence(input: VerifyEvidenceInput): Promise<Verdic
   const gpus = await verifyOwnGpus(checklist, evidence, guest, said, context);
 
   return {
-    ...conclude('service', checklist.checks(), guest, gpus, policy),
+    ...conclude('service', checklist.checks(), guest, gpus, (trust) => requiredOfService(policy, guest.teeType, trust)),
     requested: evidence?.requested ?? null,
     evidenceId:
       evidence && fingerprint(hexToBytes(evidence.teeType === 'intel-tdx' ? evidence.quote : evidence.report)),

@@ -10,8 +10,9 @@ import { parseCollateral, parseEventLog } from './evidence.ts';
 import { gpusOf } from './gpu/gpu-devices.ts';
 import { verifyGpu } from './gpu/verify-gpu.ts';
 import type { Policy } from './policy.ts';
+import { requiredOfFiles } from './required-checks.ts';
 import { fingerprint } from './roots.ts';
-import { type CheckId, conclude, type Verdict } from './verdict.ts';
+import { conclude, type Verdict } from './verdict.ts';
 import type { VerifiedCache } from './verified-cache.ts';
 import { type Guest, verifySnpGuest, verifyTdxGuest } from './verify-guest.ts';
 
@@ -47,27 +48,19 @@ const NOT_GIVEN = new NotAsked('not given');
 const ONLY_A_SERVICE = new NotAsked('only a service can show it');
 /** What makes evidence fresh, and yours. */
 const OF_A_SERVICE = ['report-data', 'nonce', 'channel'] as const;
-/** The check that has used a file: one that was given, and that no check could use, is no pass. */
-const USED_BY: Record<keyof EvidenceFiles, CheckId> = {
-  ...{ quote: 'quote-signature', collateral: 'collateral', eventLog: 'event-log', appCompose: 'app-compose' },
-  ...{
-    snpReport: 'quote-signature',
-    certificates: 'certificate-chain',
-    crl: 'revocation-lists',
-    mrConfig: 'mr-config',
-  },
-  ...{ gpuEvidence: 'gpu-signature', gpuNonce: 'gpu-nonce', rims: 'gpu-rims', ocspResponses: 'gpu-revocation' },
-};
-
-/** Never throws on hostile files: every refusal is a failed check. */
+/**
+ * Never throws on hostile files: every refusal is a failed check. Throws TypeError for a quote and a report, which are of two
+ * guests: a programming error.
+ */
 export async function verifyFiles(
   files: EvidenceFiles,
   options: { policy: Policy; nowMs: number; acceptedRootsSha256?: readonly string[]; cache?: VerifiedCache },
 ): Promise<Verdict> {
   const context = openContext(options);
+  if (files.quote && files.snpReport) throw new TypeError('give a quote or an SNP report, not both');
   const checklist = new Checklist();
   const guest = await verifyGuestFiles(checklist, files, context);
-  const given = (Object.keys(USED_BY) as (keyof EvidenceFiles)[]).filter((name) => {
+  const given = (Object.keys(files) as (keyof EvidenceFiles)[]).filter((name) => {
     const file = files[name];
     return file !== undefined && !(Array.isArray(file) && name !== 'gpuEvidence' && file.length === 0);
   });
@@ -85,41 +78,24 @@ export async function verifyFiles(
           context,
         );
   if (guest && gpus)
-    await checklist.step('gpu-boot', [gpus.shown, guest.measured ?? NOT_GIVEN], ({ devices }, app) =>
-      verifyGpuBoot(app, gpusOf(devices).length),
+    await checklist.step(
+      'gpu-boot',
+      [gpus.shown, files.eventLog === undefined ? NOT_GIVEN : guest.measured],
+      ({ devices }, app) => verifyGpuBoot(app, gpusOf(devices).length),
     );
   for (const id of guest && gpus ? [...OF_A_SERVICE, 'gpu-binding' as const] : guest ? OF_A_SERVICE : [])
     await checklist.step(id, [ONLY_A_SERVICE], () => {});
-  const required = [...given.map((name) => USED_BY[name]), ...demandsOf(context.policy)];
+  const required = requiredOfFiles(given, context.policy);
   const run = checklist.checks().map(({ id }) => id);
   for (const id of required.filter((each) => !run.includes(each))) await checklist.step(id, [NOT_GIVEN], () => {});
   const signed = files.quote ?? files.snpReport;
   return {
-    ...conclude('evidence-only', checklist.checks(), guest, gpus, context.policy, required),
+    ...conclude('evidence-only', checklist.checks(), guest, gpus, () => required),
     requested: null,
     evidenceId: signed ? fingerprint(signed) : null,
   };
 }
 
-const GPU_CHECKS = [
-  ...(['gpu', 'gpu-root', 'gpu-certificates', 'gpu-signature', 'gpu-firmware'] as const),
-  ...(['gpu-rims', 'gpu-measurements', 'gpu-devices'] as const),
-];
-
-/** What a policy names of what files can show. */
-function demandsOf({ codeHashes, osMeasurements, keyProviders, platformIds, gpu, ...collateral }: Policy): CheckId[] {
-  const { minTcbEvaluationDataNumber, maxCollateralAgeDays } = collateral;
-  const demands: [CheckId, boolean][] = [
-    ['code-hash', codeHashes.length > 0],
-    ['os-measurement', osMeasurements.length > 0],
-    ['key-provider', keyProviders !== null],
-    ['platform-id', platformIds !== null],
-    ['collateral', minTcbEvaluationDataNumber > 0 || maxCollateralAgeDays !== null],
-    ...GPU_CHECKS.map((id): [CheckId, boolean] => [id, gpu !== null]),
-    ['gpu-revocation', gpu?.ocsp === 'required'],
-  ];
-  return demands.flatMap(([id, demanded]) => (demanded ? [id] : []));
-}
 async function verifyGuestFiles(
   checklist: Checklist,
   files: EvidenceFiles,

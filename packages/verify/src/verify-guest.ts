@@ -4,9 +4,10 @@
  */
 import { askedFor, type Checklist, type NotAsked } from './checklist.ts';
 import type { VerifyContext } from './context.ts';
+import { verifyAppCompose } from './dstack/app-compose.ts';
 import { type MeasuredApp, verifyEventLog } from './dstack/event-log.ts';
-import { verifyAppCompose, verifySnpOs, verifyTdxOs } from './dstack/measurements.ts';
 import { type AppIdentity, verifyHostData, verifyMrConfigId } from './dstack/mr-config.ts';
+import { verifySnpOs, verifyTdxOs } from './dstack/os-image.ts';
 import type { TdxCollateral, TdxEvent } from './evidence.ts';
 import { verifyListed } from './policy.ts';
 import { verifySnp } from './snp/verify-snp.ts';

@@ -1,10 +1,11 @@
 /** dstack event logs of four real guests replay to the registers of their quotes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { verifyAppCompose } from '../src/dstack/app-compose.ts';
 import { verifyEventLog } from '../src/dstack/event-log.ts';
-import { verifyAppCompose } from '../src/dstack/measurements.ts';
 import { verifyMrConfigId } from '../src/dstack/mr-config.ts';
-import { parseEventLog, parseTdxQuote, type TdReport, type TdxEvent, VerificationError } from '../src/index.ts';
+import { parseEventLog, type TdxEvent, VerificationError } from '../src/index.ts';
+import { parseTdxQuote, type TdReport } from '../src/tdx/tdx-quote.ts';
 import * as data from './support/shared-data.ts';
 import { replay, runtimeEvent } from './support/simulated-platform.ts';
 

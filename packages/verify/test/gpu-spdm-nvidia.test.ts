@@ -6,17 +6,13 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
-import {
-  authenticateDeviceChain,
-  NVIDIA_DEVICE_ROOT_SHA256,
-  verifyArchitecture,
-  verifyReportSignature,
-} from '../src/gpu/device-chain.ts';
+import { authenticateDeviceChain, verifyArchitecture, verifyReportSignature } from '../src/gpu/device-chain.ts';
 import { verifyFirmwareId } from '../src/gpu/firmware-id.ts';
 import { verifyDistinct } from '../src/gpu/gpu-devices.ts';
 import { parseSpdmReport } from '../src/gpu/spdm-report.ts';
 import type { GpuArchitecture } from '../src/index.ts';
 import { verifyDates } from '../src/pki/x509.ts';
+import { NVIDIA_DEVICE_ROOT_SHA256 } from '../src/roots.ts';
 import { hex, json, load, refused, report, SDK, text } from './support/nvidia-samples.ts';
 import { skip } from './support/samples.ts';
 

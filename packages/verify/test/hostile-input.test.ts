@@ -13,6 +13,7 @@ import {
 } from '../src/index.ts';
 import { good, pins, put } from './support/judge.ts';
 import { runs } from './support/property.ts';
+import { simulateGpu } from './support/simulated-gpu.ts';
 import { NOW_MS } from './support/simulated-platform.ts';
 
 const cache = new VerifiedCache();
@@ -23,12 +24,12 @@ const judge = (evidence: unknown) =>
     acceptedRootsSha256: [good.rootSha256],
   });
 
-const refuses = async (evidence: unknown): Promise<void> => {
+const refuses = async (evidence: unknown, { gpu = false } = {}): Promise<void> => {
   const verdict = await judge(evidence);
   assert.equal(verdict.send, 'nothing');
   assert.deepEqual(
     verdict.checks.map(({ id }) => id),
-    Object.keys(CHECKS).filter((id) => !id.startsWith('gpu-')),
+    Object.keys(CHECKS).filter((id) => gpu || !id.startsWith('gpu-')),
   );
   for (const { status, code } of verdict.checks) assert.equal(code !== undefined, status === 'fail');
 };
@@ -109,11 +110,16 @@ test('the largest evidence that is read at all is judged in bounded time', async
     ...good.evidence,
     eventLog: Array.from({ length: 256 }, () => event),
     appCompose: 'x'.repeat(256 * 1024),
+    gpu: {
+      evidence: Array(24).fill(simulateGpu()),
+      rims: Array(32).fill(`<a>${'<b></b>'.repeat(9000)}</a>`),
+      ocspResponses: Array(64).fill('30'.repeat(16 * 1024)),
+    },
     collateral: { ...good.evidence.collateral!, pck_crl: '30'.repeat(512 * 1024), tcb_info: '['.repeat(256 * 1024) },
   };
   assert.doesNotThrow(() => parseEvidence(evidence));
   const startMs = Date.now();
-  await refuses(evidence);
+  await refuses(evidence, { gpu: true });
   assert.ok(Date.now() - startMs < 20_000); // a guard against hanging, not a measurement
 });
 
@@ -145,7 +151,8 @@ test('a policy is read with strict defaults, and refused with the name of the me
   assert.deepEqual(parsePolicy({ version: 1, manifestSha256: [digest] }), {
     ...{ version: 1, codeHashes: [], osMeasurements: [], manifestSha256: [digest.toLowerCase()], policySha256: null },
     ...{ modelRegistrySha256: null, keyProviders: null, tcbStatuses: ['UpToDate'], tcbGrace: [], advisories: [] },
-    ...{ minTcbEvaluationDataNumber: 0, maxCollateralAgeDays: null, platformIds: null, snpMinimumTcb: [], gpu: null },
+    ...{ minTcbEvaluationDataNumber: 0, maxCollateralAgeDays: null, platformIds: null, snpMinimumTcb: [] },
+    ...{ snpAliasCheck: 'optional', gpu: null },
   });
   assert.deepEqual(parsePolicy(JSON.parse(JSON.stringify(good.policy))), good.policy);
   for (const [policy, pattern] of [
@@ -168,6 +175,10 @@ test('a policy is read with strict defaults, and refused with the name of the me
     ],
     [{ version: 1, tcbGrace: [{ status: 'OutOfDate', until: '2030-02-30T00:00:00Z' }] }, /time does not exist/],
     [{ version: 1, snpMinimumTcb: [MILAN, MILAN] }, /names a product twice\.$/],
+    [
+      { version: 1, tcbGrace: Array(2).fill({ status: 'OutOfDate', until: '2030-02-01T00:00:00Z' }) },
+      /names a status twice\.$/,
+    ],
   ] as const)
     assert.throws(
       () => parsePolicy(policy),

@@ -6,12 +6,8 @@ import fc from 'fast-check';
 import { parseVersionedAttestation } from '../src/dstack/versioned-attestation.ts';
 import { MalformedError } from '../src/formats/bytes.ts';
 import { ScaleReader } from '../src/formats/scale.ts';
-import {
-  checkRaTlsCertificate,
-  computeRaTlsReportData,
-  type VerificationCode,
-  VerificationError,
-} from '../src/index.ts';
+import { checkRaTlsCertificate, type VerificationCode, VerificationError } from '../src/index.ts';
+import { computeRaTlsReportData } from '../src/report-data.ts';
 import { octets } from './support/der-writer.ts';
 import { good } from './support/judge.ts';
 import { runs } from './support/property.ts';

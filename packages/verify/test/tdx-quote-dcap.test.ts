@@ -7,13 +7,13 @@ import { test } from 'node:test';
 import {
   type Check,
   parsePolicy,
-  parseTdxQuote,
   readQuotePlatform,
   type TdxCollateral,
   type Verdict,
   type VerificationCode,
   verifyEvidence,
 } from '../src/index.ts';
+import { parseTdxQuote } from '../src/tdx/tdx-quote.ts';
 import { failures, statusOf } from './support/judge.ts';
 import * as data from './support/shared-data.ts';
 

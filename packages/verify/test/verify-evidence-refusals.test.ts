@@ -107,6 +107,14 @@ const TABLE: Partial<Record<CheckId, [name: string, code: VerificationCode, chan
     ['PCK CA on the root CRL', 'CERTIFICATE_REVOKED', signed('crls.root.revoked', add(2))],
     ['root on its own CRL', 'CERTIFICATE_REVOKED', signed('crls.root.revoked', add(1))],
     ['PCK CRL past its next update', 'CRL_EXPIRED', signed('crls.pck.nextUpdateMs', LATE)],
+    [
+      'PCK CRL issued too long ago',
+      'COLLATERAL_TOO_OLD',
+      {
+        ...signed<number>('crls.pck.thisUpdateMs', () => NOW_MS - 7 * 86_400_000 - 1),
+        policy: { maxCollateralAgeDays: 7 },
+      },
+    ],
     ['root CRL past its next update', 'CRL_EXPIRED', signed('crls.root.nextUpdateMs', LATE)],
     ['PCK CRL of the future', 'CRL_INVALID', signed('crls.pck.thisUpdateMs', EARLY)],
     ['PCK CRL by another name', 'CRL_INVALID', signed('crls.pck.issuer', 'other')],
@@ -159,7 +167,10 @@ const TABLE: Partial<Record<CheckId, [name: string, code: VerificationCode, chan
     ['TCB info signature', 'COLLATERAL_INVALID', unsigned('collateral.tcb_info_signature', replace(/^../, '00'))],
     ['QE identity signature', 'COLLATERAL_INVALID', unsigned('collateral.qe_identity_signature', '00'.repeat(64))],
   ],
-  'quote-signature': [['QE report for another key', 'SIGNATURE_INVALID', signed('qe.namesKey', false)]],
+  'quote-signature': [
+    ['QE report for another key', 'SIGNATURE_INVALID', signed('qe.namesKey', false)],
+    ['QE report that says more than the key', 'SIGNATURE_INVALID', signed('qe.lastByte', 1)],
+  ],
   'qe-identity': [
     ['QE of another signer', 'QE_IDENTITY_MISMATCH', signed('qe.mrSigner', 'ac'.repeat(32))],
     ['another enclave of the signer', 'QE_IDENTITY_MISMATCH', signed('qe.isvProdId', 1)],

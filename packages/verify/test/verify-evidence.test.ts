@@ -1,6 +1,7 @@
 /** TdxEvidence as a whole, on a simulated platform whose every part can be bent before it is signed. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { VerifiedGpus } from '../src/gpu/verify-gpu.ts';
 import {
   CHECKS,
   type Check,
@@ -13,6 +14,7 @@ import {
   type Verdict,
   VerifiedCache,
 } from '../src/index.ts';
+import { requiredOfService } from '../src/required-checks.ts';
 import { conclude } from '../src/verdict.ts';
 import { type Change, failures, good, judge, pins, signed, statusOf, unsigned } from './support/judge.ts';
 import { type Bent, NOW_MS, runtimeEvent, sha256, simulate, toPem } from './support/simulated-platform.ts';
@@ -71,9 +73,12 @@ function concluded(
   trust: keyof typeof rootOf,
   gpu: Policy['gpu'],
   scope: Verdict['scope'] = 'service',
+  gpus: VerifiedGpus | null = null,
 ) {
   const guest = { teeType: 'intel-tdx', rootSha256: rootOf[trust], level: null, codeHash: null } as const;
-  const { valid, send } = conclude(scope, checks, guest, null, { ...good.policy, gpu }, ['quote-signature']);
+  const { valid, send } = conclude(scope, checks, guest, gpus, (label) =>
+    scope === 'service' ? requiredOfService({ platformIds: null, gpu }, 'intel-tdx', label) : ['quote-signature'],
+  );
   return { valid, send };
 }
 
@@ -87,11 +92,15 @@ test('PHI needs the hardware root and every check', () => {
   assert.deepEqual(concluded(all, 'intel-tdx', required, 'evidence-only'), { valid: true, send: 'nothing' });
   assert.equal(concluded(all, 'none', required).send, 'nothing');
   const nothing = { valid: false, send: 'nothing' };
+  const simulatedGpu = { shown: { list: [], devices: [] }, simulated: true };
+  assert.equal(concluded(all, 'intel-tdx', required, 'service', simulatedGpu).send, 'synthetic-only');
   for (const { id } of all) {
     const optional = id === 'platform-id' ? { valid: true, send: 'phi' } : nothing;
     const skipped = id.startsWith('gpu') ? { valid: true, send: 'phi' } : optional;
     assert.deepEqual(concluded(without(id, 'not-run'), 'intel-tdx', null), skipped, id);
     assert.deepEqual(concluded(without(id, 'not-run'), 'intel-tdx', required), optional, id);
+    const lost = all.filter((check) => check.id !== id); // a step that was never begun
+    assert.deepEqual(concluded(lost, 'intel-tdx', required), optional, id);
     const cached = id === 'gpu-revocation' ? { valid: true, send: 'phi' } : optional;
     assert.deepEqual(concluded(without(id, 'not-run'), 'intel-tdx', { ...required, ocsp: 'optional' }), cached, id);
     for (const [trust, scope] of [['intel-tdx'], ['simulated'], ['intel-tdx', 'evidence-only']] as const)
@@ -243,6 +252,26 @@ test('version 2 events and stripped digests are the same log', async () => {
     },
   });
   assert.equal(verdict.send, 'synthetic-only');
+});
+
+test('a log that dstack has stripped to the runtime events is replayed into RTMR3 all the same', async () => {
+  const strip = (evidence: TdxEvidence) => {
+    evidence.eventLog = evidence.eventLog.filter(({ imr }) => imr === 3);
+  };
+  assert.equal((await judge({ tamper: strip })).send, 'synthetic-only');
+  for (const name of ['compose-hash', 'an-app-event']) {
+    const verdict = await judge({
+      tamper(evidence) {
+        strip(evidence);
+        const event = evidence.eventLog.find((each) => each.event === name)!;
+        Object.assign(event, {
+          event_payload: event.event_payload.replace(/.$/, (digit) => (digit === '0' ? '1' : '0')),
+        });
+        event.digest = '';
+      },
+    });
+    assert.deepEqual(failures(verdict.checks), ['event-log: EVENT_LOG_MISMATCH'], name);
+  }
 });
 
 test('each member of the preimage is bound', async () => {

@@ -46,7 +46,10 @@ function parseMrConfigV3(text: string): AppIdentity {
 const digestOf = (text: string): Uint8Array =>
   sha256(concatBytes(utf8ToBytes('dstack-mr-config-v3:'), Uint8Array.of(0), utf8ToBytes(text)));
 
-/** The identity behind HOST_DATA of SEV-SNP. Throws MR_CONFIG_MISMATCH. */
+/**
+ * The identity behind HOST_DATA of SEV-SNP. The host chooses HOST_DATA: that the guest runs what it names, only the OS image
+ * can enforce, which is why its launch measurement has to be listed (os-image.ts). Throws MR_CONFIG_MISMATCH.
+ */
 export function verifyHostData(hostData: Uint8Array, text: string): AppIdentity {
   const expected = digestOf(text);
   if (!equalBytes(hostData, expected))

@@ -12,12 +12,6 @@ import type { GpuArchitecture } from '../policy.ts';
 import { fingerprint } from '../roots.ts';
 import type { SpdmReport } from './spdm-report.ts';
 
-/**
- * SHA-256 of the DER of "NVIDIA Device Identity CA" (P-384, until 9999), the trust anchor of GPUs and switches.
- * Published with NVIDIA's local GPU verifier as verifier_device_root.pem.
- */
-export const NVIDIA_DEVICE_ROOT_SHA256 = '102bf659d5419614c9d8e6aecebc80454eb26b1df6a769ac720b9a690b167b48';
-
 export interface DeviceChain {
   /** Leaf first, root last; verified but for dates. Whether the root is trusted is another question. */
   certificates: readonly Certificate[];

@@ -8,12 +8,6 @@ import { type Certificate, isoOf, isWithin } from '../pki/x509.ts';
 import { attributeOf, onlyChild, parseXml, type XmlElement } from './xml.ts';
 import { verifyXmlSignature } from './xml-signature.ts';
 
-/**
- * SHA-256 of the DER of "NVIDIA CoRIM signing Root CA" (P-384, until 2053-03-08), the trust anchor of RIMs.
- * Published with NVIDIA's local GPU verifier as verifier_RIM_root.pem.
- */
-export const NVIDIA_RIM_ROOT_SHA256 = '12977b5115acb0381179279fffeb5a8c4d264971ebb32298023a465fa41df5d1';
-
 export interface Rim {
   kind: 'driver' | 'vbios';
   /** 580.159.03 or 96.00.74.00.20 */

@@ -10,19 +10,14 @@ import { bytesToHex } from '../formats/bytes.ts';
 import { type OcspResponse, parseOcspResponse, verifyOcsp } from '../pki/ocsp.ts';
 import { type Certificate, verifyDates } from '../pki/x509.ts';
 import { verifyListed } from '../policy.ts';
-import { verifyRoot } from '../roots.ts';
-import {
-  authenticateDeviceChain,
-  NVIDIA_DEVICE_ROOT_SHA256,
-  verifyArchitecture,
-  verifyReportSignature,
-} from './device-chain.ts';
+import { NVIDIA_DEVICE_ROOT_SHA256, NVIDIA_RIM_ROOT_SHA256, verifyRoot } from '../roots.ts';
+import { authenticateDeviceChain, verifyArchitecture, verifyReportSignature } from './device-chain.ts';
 import { each, eachInTurn } from './each-device.ts';
 import { verifyFirmwareId } from './firmware-id.ts';
 import { verifyMeasurements } from './golden.ts';
 import { type GpuDevice, verifyDevices, verifyDistinct } from './gpu-devices.ts';
 import { decodeGpuEvidence, type GpuEvidence, parseGpuEvidence } from './gpu-evidence.ts';
-import { authenticateRim, NVIDIA_RIM_ROOT_SHA256, type Rim, verifyRimDates } from './rim.ts';
+import { authenticateRim, type Rim, verifyRimDates } from './rim.ts';
 import { parseSpdmReport, type SpdmReport } from './spdm-report.ts';
 
 export interface VerifiedGpus {

@@ -5,6 +5,7 @@
  * right on every machine.
  */
 import { refuse } from '../errors.ts';
+import type { Policy } from '../policy.ts';
 import type { SnpReport } from './snp-report.ts';
 
 const bit = (position: number): bigint => 1n << BigInt(position);
@@ -23,6 +24,7 @@ const CHOICES = new Map([
   [24, 'ciphertext hiding'],
   [25, 'no page swap'],
 ]);
+const ALIAS_CHECK_COMPLETE = 5;
 /** Firmware has been seen to set bits before they were documented: others are not refused. */
 const PLATFORM = new Map([
   [0, 'SMT'],
@@ -30,13 +32,16 @@ const PLATFORM = new Map([
   [2, 'ECC'],
   [3, 'RAPL off'],
   [4, 'ciphertext hiding'],
-  [5, 'no memory alias'],
+  [ALIAS_CHECK_COMPLETE, 'no memory alias'],
   [6, 'IOMMU write safe'],
   [7, 'TIO'],
 ]);
 
 /** Throws TD_DEBUG or TD_ATTRIBUTES_REFUSED. Returns the policy, and what of it and of the platform is a choice. */
-export function verifySnpPolicy({ policy, vmpl, platformInfo }: SnpReport): string {
+export function verifySnpPolicy(
+  { policy, vmpl, platformInfo }: SnpReport,
+  aliasCheck: Policy['snpAliasCheck'],
+): string {
   const written = `policy ${hex64(policy)}`;
   if (policy & DEBUG) refuse('TD_DEBUG', 'a policy without DEBUG', written);
   if (policy & MIGRATE_MA) refuse('TD_ATTRIBUTES_REFUSED', 'a policy without MIGRATE_MA', written);
@@ -45,6 +50,8 @@ export function verifySnpPolicy({ policy, vmpl, platformInfo }: SnpReport): stri
   if (policy & CXL_ALLOW) refuse('TD_ATTRIBUTES_REFUSED', 'a policy without CXL_ALLOW', written);
   // Level 0 is the most privileged: what runs below it could be changed by what runs at it, and is not what was measured.
   if (vmpl !== 0) refuse('TD_ATTRIBUTES_REFUSED', 'a report from VMPL 0', `VMPL ${vmpl}`);
+  if (aliasCheck === 'required' && !(platformInfo & bit(ALIAS_CHECK_COMPLETE)))
+    refuse('TD_ATTRIBUTES_REFUSED', 'a platform that looked for memory aliases', `platform ${hex64(platformInfo)}`);
   const abi = `ABI ${(policy >> 8n) & 0xffn}.${policy & 0xffn}`;
   const choices = [abi, ...named(policy, CHOICES)].join(', ');
   return `${written} (${choices}), platform ${hex64(platformInfo)} (${named(platformInfo, PLATFORM).join(', ')})`;

@@ -7,11 +7,10 @@ import type { VerifyContext } from '../context.ts';
 import { reading } from '../errors.ts';
 import { parseCrl, verifyCrl, verifyCrlDates, verifyNotRevoked } from '../pki/crl.ts';
 import { verifyDates } from '../pki/x509.ts';
-import { verifyRoot } from '../roots.ts';
+import { AMD_ROOTS_SHA256, verifyRoot } from '../roots.ts';
 import { authenticateSnpChain, verifySnpChip, verifySnpSignature } from './snp-certificates.ts';
 import { verifySnpPolicy } from './snp-policy.ts';
 import { parseSnpReport, type SnpReport } from './snp-report.ts';
-import { AMD_ROOTS_SHA256 } from './snp-roots.ts';
 import { verifySnpTcb, writeSnpTcb } from './snp-tcb.ts';
 
 export interface SnpPlatform {
@@ -44,12 +43,14 @@ export async function verifySnp(
     return chain;
   });
   await step('trust-root', [chain], ({ rootSha256 }) => verifyRoot(rootSha256, AMD_ROOTS_SHA256, acceptedRootsSha256));
-  await step('revocation-lists', [chain, given.crl], async ({ leaf, ca, root }, der) => {
+  await step('revocation-lists', [chain, given.crl], async ({ kind, leaf, ca, root }, der) => {
     const crl = reading('CRL_INVALID', 'CRL', () => parseCrl(der));
     await verifyCrl(crl, root);
     verifyCrlDates(crl, nowMs);
     verifyNotRevoked(ca, crl);
-    verifyNotRevoked({ ...leaf, issuer: crl.issuer }, crl); // its CA issues no list: it could only be on the root's
+    // The CA of a VLEK issues no list of its own: it could only be on the root's. Every VCEK has the serial number 0, so
+    // that no list can name one: AMD takes a chip back by raising the TCB that it certifies (snp-tcb.ts).
+    if (kind === 'VLEK') verifyNotRevoked({ ...leaf, issuer: crl.issuer }, crl);
   });
   const report = await step('quote-signature', [read, chain], verifySnpSignature);
 
@@ -63,7 +64,7 @@ export async function verifySnp(
   await step('platform-id', [report, chain, askedFor(policy.platformIds, 'not pinned')], verifySnpChip);
 
   // What the host may do with the guest
-  await step('td-attributes', [report], verifySnpPolicy);
+  await step('td-attributes', [report], (report) => verifySnpPolicy(report, policy.snpAliasCheck));
   const level = report && chain && { status: writeSnpTcb(chain.tcb), advisories: [] };
   return { report, level, rootSha256: report && (chain?.rootSha256 ?? null) };
 }

@@ -3,11 +3,10 @@
  * whoever keeps it. A service can be wrong, or be somebody else, and one lie that is kept (a number or a date far ahead)
  * would shut out everything true that comes later.
  */
-import { reading, refuse } from '../errors.ts';
+import { reading } from '../errors.ts';
 import type { TdxCollateral } from '../evidence.ts';
-import { equalBytes } from '../formats/bytes.ts';
 import { parseCertificate } from '../pki/x509.ts';
-import { authenticateLists, authenticateTcb } from './collateral.ts';
+import { authenticateLists, authenticateTcb, verifySameAuthority, verifySamePlatform } from './collateral.ts';
 import { parsePckPlatform } from './pck-extension.ts';
 import { parseTdxQuote } from './tdx-quote.ts';
 
@@ -23,10 +22,7 @@ export async function authenticateCollateral(collateral: TdxCollateral, quote: U
     parsePckPlatform(parseCertificate(pckChain[0])),
   ]);
   const { issuerChain } = await authenticateLists(collateral, pckChain[2]);
-  const issuer = issuerChain[0]!;
-  if (!equalBytes(issuer.subject, ca.subject) || !equalBytes(issuer.spki, ca.spki))
-    refuse('CRL_INVALID', 'a CRL of the CA that issued the PCK certificate', 'one of another CA');
+  verifySameAuthority(issuerChain[0]!, ca);
   const { tcbInfo } = await authenticateTcb(collateral, pckChain[2]);
-  const [expected, seen] = [platform, tcbInfo].map(({ fmspc, pceId }) => `FMSPC ${fmspc}, PCEID ${pceId}`);
-  if (seen !== expected) refuse('COLLATERAL_INVALID', `TCB info for ${expected}`, seen!);
+  verifySamePlatform(tcbInfo, platform);
 }

@@ -2,7 +2,6 @@
  * Collateral comes from whoever wants to be believed, so every part of it is authenticated up to the root of the quote.
  * Signatures do not age: they are verified once per collateral and kept; dates are compared each time.
  */
-
 import type { VerificationCode } from '../codes.ts';
 import { reading, refuse } from '../errors.ts';
 import type { TdxCollateral } from '../evidence.ts';
@@ -64,15 +63,19 @@ export async function authenticateLists(collateral: TdxCollateral, rootDer: Uint
 
 /**
  * The lists are in date, they are those of this chain, and none of its certificates is on them.
- * Throws CRL_EXPIRED, CRL_INVALID, CERTIFICATE_INVALID or CERTIFICATE_REVOKED.
+ * Throws CRL_EXPIRED, COLLATERAL_TOO_OLD, CRL_INVALID, CERTIFICATE_INVALID or CERTIFICATE_REVOKED.
  */
-export function verifyLists(lists: RevocationLists, { leaf, ca, root }: PckChain, nowMs: number): RevocationLists {
+export function verifyLists(
+  lists: RevocationLists,
+  { leaf, ca, root }: PckChain,
+  maxAgeDays: number | null,
+  nowMs: number,
+): RevocationLists {
   const [issuer] = lists.issuerChain;
-  // Not the same certificate, for it may have been renewed, but the same name and key.
-  if (!equalBytes(issuer!.subject, ca.subject) || !equalBytes(issuer!.spki, ca.spki))
-    refuse('CRL_INVALID', 'a CRL of the CA that issued the PCK certificate', 'one of another CA');
+  verifySameAuthority(issuer!, ca);
   verifyDates(lists.issuerChain, nowMs);
   for (const list of [lists.root, lists.pck]) verifyCrlDates(list, nowMs);
+  verifyAge('CRL', lists.pck.thisUpdateMs, maxAgeDays, nowMs); // Intel renews that of the root but once a year
   for (const certificate of [leaf, ca, root, issuer!])
     for (const list of [lists.root, lists.pck]) verifyNotRevoked(certificate, list);
   return lists;
@@ -113,12 +116,27 @@ export function verifyTcb(
     const seen = `${isoOf(issueDate)} to ${isoOf(nextUpdate)}`;
     if (!isWithin(nowMs, issueDate, nextUpdate))
       refuse('COLLATERAL_EXPIRED', `collateral valid at ${isoOf(nowMs)}`, seen);
-    if (maxAgeDays !== null && nowMs > issueDate + maxAgeDays * DAY_MS)
-      refuse('COLLATERAL_TOO_OLD', `collateral issued within ${maxAgeDays} days before ${isoOf(nowMs)}`, seen);
+    verifyAge('collateral', issueDate, maxAgeDays, nowMs);
   }
-  const [expected, seen] = [platform, tcb.tcbInfo].map(({ fmspc, pceId }) => `FMSPC ${fmspc}, PCEID ${pceId}`);
-  if (seen !== expected) refuse('COLLATERAL_INVALID', `TCB info for ${expected}`, seen!);
+  verifySamePlatform(tcb.tcbInfo, platform);
   return tcb;
+}
+
+/** Not the same certificate, for it may have been renewed, but the same name and key. Throws CRL_INVALID. */
+export function verifySameAuthority(issuer: Certificate, ca: Certificate): void {
+  if (!equalBytes(issuer.subject, ca.subject) || !equalBytes(issuer.spki, ca.spki))
+    refuse('CRL_INVALID', 'a CRL of the CA that issued the PCK certificate', 'one of another CA');
+}
+
+/** Throws COLLATERAL_INVALID. */
+export function verifySamePlatform(info: TcbInfo, platform: PckPlatform): void {
+  const [expected, seen] = [platform, info].map(({ fmspc, pceId }) => `FMSPC ${fmspc}, PCEID ${pceId}`);
+  if (seen !== expected) refuse('COLLATERAL_INVALID', `TCB info for ${expected}`, seen!);
+}
+
+function verifyAge(what: string, issuedMs: number, maxAgeDays: number | null, nowMs: number): void {
+  if (maxAgeDays !== null && nowMs > issuedMs + maxAgeDays * DAY_MS)
+    refuse('COLLATERAL_TOO_OLD', `${what} issued within ${maxAgeDays} days before ${isoOf(nowMs)}`, isoOf(issuedMs));
 }
 
 /**

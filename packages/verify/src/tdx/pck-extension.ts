@@ -3,11 +3,9 @@
  * SEQUENCE of { OID, value } under 1.2.840.113741.1.13.1. It says which platform this is and which TCB its key certifies.
  */
 
-import { reading } from '../errors.ts';
 import { bytesToHex, malformed } from '../formats/bytes.ts';
 import { DerFields, integerOf, oidOf, parseDer, parseDerList, TAG } from '../formats/der.ts';
-import { type Certificate, parseCertificate } from '../pki/x509.ts';
-import { parseTdxQuote } from './tdx-quote.ts';
+import type { Certificate } from '../pki/x509.ts';
 
 export interface PckPlatform {
   /** Family-Model-Stepping-Platform-CustomSKU, 12 hex digits. Lower case, as all hex here. */
@@ -41,16 +39,6 @@ export function parsePckPlatform({ extensions }: Certificate): PckPlatform {
     pceId: octets('3', 2),
     fmspc: octets('4', 6),
   };
-}
-
-/** What a PCCS is asked for with this quote. The quote is not verified. Throws QUOTE_MALFORMED, QUOTE_UNSUPPORTED or CERTIFICATE_INVALID. */
-export function readQuotePlatform(quote: Uint8Array): { fmspc: string; ca: 'processor' | 'platform' } {
-  const { pckChain } = parseTdxQuote(quote);
-  return reading('CERTIFICATE_INVALID', 'PCK certificate', () => {
-    const leaf = parseCertificate(pckChain[0]);
-    const issuer = String.fromCharCode(...leaf.issuer); // "… PCK Processor CA" or "… PCK Platform CA"
-    return { fmspc: parsePckPlatform(leaf).fmspc, ca: issuer.includes('Processor CA') ? 'processor' : 'platform' };
-  });
 }
 
 /** The members by the last arc of their identifiers. */

@@ -3,7 +3,7 @@
  * steps follow Intel's DCAP Quote Verification Library; each names its document. A step runs when what it needs has been
  * established by the steps before it; so a revoked certificate, an old platform and a debugged guest are told apart.
  */
-import { askedFor, type Checklist, type NotAsked } from '../checklist.ts';
+import { askedFor, type Checklist, NotAsked } from '../checklist.ts';
 import type { VerifyContext } from '../context.ts';
 import { refuse } from '../errors.ts';
 import type { TdxCollateral } from '../evidence.ts';
@@ -12,15 +12,8 @@ import { verifyDates } from '../pki/x509.ts';
 import { verifyListed } from '../policy.ts';
 import { fingerprint, INTEL_SGX_ROOT_CA_SHA256, verifyRoot } from '../roots.ts';
 import { digestOf } from '../verified-cache.ts';
-import {
-  authenticateLists,
-  authenticatePckChain,
-  authenticateTcb,
-  type PckChain,
-  verifyLists,
-  verifyTcb,
-} from './collateral.ts';
-import { tcbSvnsOf, verifyQeIdentity, verifyTdxModule } from './platform.ts';
+import { authenticateLists, authenticatePckChain, authenticateTcb, verifyLists, verifyTcb } from './collateral.ts';
+import { tcbSvnsOf, verifyQeIdentity, verifyTdxModule } from './qe-and-module.ts';
 import { verifyQuoteSignature } from './quote-signature.ts';
 import { combineLevels, platformLevel, type TcbLevel, verifyTcbLevel } from './tcb.ts';
 import { verifyTdAttributes } from './td-attributes.ts';
@@ -55,16 +48,16 @@ export async function verifyTdx(
     return chain;
   });
   const collateral = given.collateral === 'none' ? askedFor<TdxCollateral>(null, 'no collateral') : given.collateral;
-  const digest = (chain: PckChain, given: TdxCollateral) => (known ??= digestOf([bytesToHex(chain.rootDer), given]));
-  let known: string | null = null; // the same for both steps
+  const known =
+    chain && collateral && !(collateral instanceof NotAsked) ? [digestOf([bytesToHex(chain.rootDer), collateral])] : []; // once, for both steps: it is long
   const lists = await step('revocation-lists', [chain, collateral], async (chain, collateral) => {
     const authenticate = () => authenticateLists(collateral, chain.rootDer);
-    return verifyLists(await cache.once('lists', [digest(chain, collateral)], authenticate), chain, nowMs);
+    return verifyLists(await cache.once('lists', known, authenticate), chain, policy.maxCollateralAgeDays, nowMs);
   });
   const tcb = await step('collateral', [chain, given.collateral], async (chain, collateral) => {
     if (collateral === 'none') return refuse('COLLATERAL_MISSING', 'collateral in the evidence', 'none');
     const authenticate = () => authenticateTcb(collateral, chain.rootDer);
-    const authentic = await cache.once('tcb', [digest(chain, collateral)], authenticate);
+    const authentic = await cache.once('tcb', known, authenticate);
     return verifyTcb(authentic, chain, lists, policy.maxCollateralAgeDays, nowMs);
   });
   const signed = await step('quote-signature', [quote, chain], (quote, { leaf }) => verifyQuoteSignature(quote, leaf));

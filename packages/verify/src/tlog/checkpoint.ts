@@ -1,8 +1,8 @@
 /** C2SP checkpoints (c2sp.org/tlog-checkpoint): the signed head of a log. */
 import { encodeBase64 } from '../formats/bytes.ts';
-import { readBase64, refuse } from './codes.ts';
+import { refuseLog } from './codes.ts';
 import { HASH_BYTES } from './merkle.ts';
-import { parseVkey, type Vkey, verifyNote } from './note.ts';
+import { parseVkey, readBase64, type Vkey, verifyNote } from './note.ts';
 
 export interface Checkpoint {
   /** Names the log. */
@@ -21,7 +21,7 @@ export const formatCheckpoint = (origin: string, size: number, root: Uint8Array)
 /** Reads the text of a note (without signatures). Throws CHECKPOINT_MALFORMED. */
 export function parseCheckpoint(text: string): Checkpoint {
   const malformed: (what: string) => never = (what) =>
-    refuse('CHECKPOINT_MALFORMED', `the checkpoint has no valid ${what}`);
+    refuseLog('CHECKPOINT_MALFORMED', `the checkpoint has no valid ${what}`);
   if (!text.endsWith('\n')) return malformed('last line');
   const [origin, sizeText, rootText, ...extensions] = text.slice(0, -1).split('\n');
   if (!origin) return malformed('origin');
@@ -48,6 +48,6 @@ export function verifyCheckpoint(
   const checkpoint = parseCheckpoint(text);
   const isOurs =
     origin === undefined ? signedBy.some((k) => k.name === checkpoint.origin) : checkpoint.origin === origin;
-  if (!isOurs) return refuse('CHECKPOINT_UNSIGNED', 'the checkpoint is of a log that the keys do not stand for');
+  if (!isOurs) return refuseLog('CHECKPOINT_UNSIGNED', 'the checkpoint is of a log that the keys do not stand for');
   return { ...checkpoint, signedBy };
 }

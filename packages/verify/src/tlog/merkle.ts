@@ -5,7 +5,7 @@
  */
 import { sha256 } from '@noble/hashes/sha2.js';
 import { concatBytes, equalBytes } from '../formats/bytes.ts';
-import { refuse } from './codes.ts';
+import { refuseLog } from './codes.ts';
 
 export const HASH_BYTES = 32;
 export const EMPTY_ROOT: Uint8Array = sha256(new Uint8Array());
@@ -42,13 +42,13 @@ export function rootFromInclusion(
   proof: readonly Uint8Array[],
 ): Uint8Array {
   if (!isCount(index) || !isCount(size) || index >= size)
-    return refuse('INCLUSION_INVALID', `index ${index} is not in a tree of ${size}`);
-  if (!areHashes([leaf, ...proof])) return refuse('INCLUSION_INVALID', 'a hash is not 32 bytes');
+    return refuseLog('INCLUSION_INVALID', `index ${index} is not in a tree of ${size}`);
+  if (!areHashes([leaf, ...proof])) return refuseLog('INCLUSION_INVALID', 'a hash is not 32 bytes');
   let fn = BigInt(index);
   let sn = BigInt(size - 1);
   let root = leaf;
   for (const hash of proof) {
-    if (sn === 0n) return refuse('INCLUSION_INVALID', 'the inclusion proof is too long');
+    if (sn === 0n) return refuseLog('INCLUSION_INVALID', 'the inclusion proof is too long');
     if (fn & 1n || fn === sn) {
       root = nodeHash(hash, root);
       while (!(fn & 1n) && fn !== 0n) {
@@ -59,7 +59,7 @@ export function rootFromInclusion(
     fn >>= 1n;
     sn >>= 1n;
   }
-  return sn === 0n ? root : refuse('INCLUSION_INVALID', 'the inclusion proof is too short');
+  return sn === 0n ? root : refuseLog('INCLUSION_INVALID', 'the inclusion proof is too short');
 }
 
 /** Throws INCLUSION_INVALID unless the leaf stands at `index` of the tree with that size and root. */
@@ -71,7 +71,7 @@ export function verifyInclusion(
   proof: readonly Uint8Array[],
 ): void {
   if (!equalBytes(rootFromInclusion(index, size, leaf, proof), root))
-    refuse('INCLUSION_INVALID', `entry ${index} does not lead to the root of the tree of ${size}`);
+    refuseLog('INCLUSION_INVALID', `entry ${index} does not lead to the root of the tree of ${size}`);
 }
 
 /**
@@ -86,7 +86,7 @@ export function verifyConsistency(
   proof: readonly Uint8Array[],
 ): void {
   const wrong: (why: string) => never = (why) =>
-    refuse('CONSISTENCY_INVALID', `${why} (sizes ${oldSize} and ${newSize})`);
+    refuseLog('CONSISTENCY_INVALID', `${why} (sizes ${oldSize} and ${newSize})`);
   if (!isCount(oldSize) || !isCount(newSize) || oldSize > newSize) wrong('the sizes are out of order');
   if (!areHashes([oldRoot, newRoot, ...proof])) wrong('a hash is not 32 bytes');
   if (oldSize === 0 && !equalBytes(oldRoot, EMPTY_ROOT)) wrong('the empty tree has another root');

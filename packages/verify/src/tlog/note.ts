@@ -1,8 +1,9 @@
 /** C2SP signed notes and verifier keys (c2sp.org/signed-note v1.0), Ed25519 (type 0x01). */
 import { ed25519 } from '@noble/curves/ed25519.js';
 import { sha256 } from '@noble/hashes/sha2.js';
-import { bytesToHex, concatBytes, encodeBase64, hexToBytes, utf8ToBytes } from '../formats/bytes.ts';
-import { readBase64, refuse } from './codes.ts';
+import { RejectedError } from '../errors.ts';
+import { bytesToHex, concatBytes, decodeBase64, encodeBase64, hexToBytes, utf8ToBytes } from '../formats/bytes.ts';
+import { type LogCode, refuseLog } from './codes.ts';
 
 /** Signature type identifier bytes (signed-note, "Signature types"). */
 export const ED25519_TYPE = 0x01;
@@ -41,7 +42,7 @@ export const keyId = (name: string, type: number, publicKey: Uint8Array): string
 
 /** Throws VKEY_INVALID when no such key can stand in a note. */
 export function formatVkey(name: string, type: number, publicKey: Uint8Array): string {
-  if (!isKeyName(name)) return refuse('VKEY_INVALID', 'a key name must be non-empty, without white space and "+"');
+  if (!isKeyName(name)) return refuseLog('VKEY_INVALID', 'a key name must be non-empty, without white space and "+"');
   return `${name}+${keyId(name, type, publicKey)}+${encodeBase64(concatBytes(Uint8Array.of(type), publicKey))}`;
 }
 
@@ -49,13 +50,13 @@ export function formatVkey(name: string, type: number, publicKey: Uint8Array): s
 export function parseVkey(text: string): Vkey {
   const [, name, id, encoded] = /^([^+]+)\+([0-9a-f]{8})\+(.+)$/s.exec(text) ?? [];
   if (name === undefined || id === undefined || encoded === undefined || !isKeyName(name))
-    return refuse('VKEY_INVALID', 'the verifier key is not name+id+base64');
+    return refuseLog('VKEY_INVALID', 'the verifier key is not name+id+base64');
   const key = readBase64(encoded, 'VKEY_INVALID', 'the verifier key is not base64');
   const [type, publicKey] = [key[0], key.subarray(1)];
   if (type !== ED25519_TYPE || publicKey.length !== 32)
-    return refuse('VKEY_INVALID', 'the verifier key is not a 32-byte Ed25519 key (type 0x01)');
-  if (keyId(name, type, publicKey) !== id) return refuse('VKEY_INVALID', 'the key id does not belong to the key');
-  if (!isStrongPoint(publicKey)) return refuse('VKEY_INVALID', 'the public key is no point, or of small order');
+    return refuseLog('VKEY_INVALID', 'the verifier key is not a 32-byte Ed25519 key (type 0x01)');
+  if (keyId(name, type, publicKey) !== id) return refuseLog('VKEY_INVALID', 'the key id does not belong to the key');
+  if (!isStrongPoint(publicKey)) return refuseLog('VKEY_INVALID', 'the public key is no point, or of small order');
   return { name, id, type, publicKey };
 }
 
@@ -70,7 +71,7 @@ function isStrongPoint(publicKey: Uint8Array): boolean {
 
 /** Reads a note without judging its signatures. Throws CHECKPOINT_MALFORMED. */
 export function parseNote(note: string): Note {
-  const malformed: (why: string) => never = (why) => refuse('CHECKPOINT_MALFORMED', `not a signed note: ${why}`);
+  const malformed: (why: string) => never = (why) => refuseLog('CHECKPOINT_MALFORMED', `not a signed note: ${why}`);
   if (note.length > MAX_NOTE_CHARS) return malformed(`longer than ${MAX_NOTE_CHARS} characters`);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the format forbids exactly these
   if (!note.isWellFormed() || /[\0-\x09\x0b-\x1f]/.test(note)) return malformed('control character or invalid Unicode');
@@ -100,12 +101,13 @@ export function verifyNote(note: string, vkeys: readonly Vkey[]): { text: string
   const signedBy: Vkey[] = [];
   for (const { name, id, signature } of signatures) {
     const [vkey, ...others] = vkeys.filter((key) => key.name === name && key.id === id);
-    if (others.length > 0) return refuse('VKEY_INVALID', 'two verifier keys share one name and id');
+    if (others.length > 0) return refuseLog('VKEY_INVALID', 'two verifier keys share one name and id');
     if (vkey === undefined || signedBy.includes(vkey)) continue;
-    if (!isSignature(signature, message, vkey)) return refuse('CHECKPOINT_SIGNATURE_INVALID', `signature of key ${id}`);
+    if (!isSignature(signature, message, vkey))
+      return refuseLog('CHECKPOINT_SIGNATURE_INVALID', `signature of key ${id}`);
     signedBy.push(vkey);
   }
-  if (signedBy.length === 0) return refuse('CHECKPOINT_UNSIGNED', 'no signature by a known key');
+  if (signedBy.length === 0) return refuseLog('CHECKPOINT_UNSIGNED', 'no signature by a known key');
   return { text, signedBy };
 }
 
@@ -116,4 +118,13 @@ const isSignature = (signature: Uint8Array, message: Uint8Array, vkey: Vkey): bo
 /** One signature line, with its newline. */
 export function formatSignatureLine(vkey: Pick<Vkey, 'name' | 'id'>, signature: Uint8Array): string {
   return `\u2014 ${vkey.name} ${encodeBase64(concatBytes(hexToBytes(vkey.id), signature))}\n`;
+}
+
+/** Canonical base64, or that refusal. */
+export function readBase64(text: string, code: LogCode, message: string): Uint8Array {
+  try {
+    return decodeBase64(text);
+  } catch (cause) {
+    throw new RejectedError<LogCode>(code, message, { cause });
+  }
 }

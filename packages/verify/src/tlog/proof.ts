@@ -1,8 +1,9 @@
 /** Is this entry in the log? Everything that a stranger needs, offline. */
 import { encodeBase64, utf8ToBytes } from '../formats/bytes.ts';
 import { verifyCheckpoint } from './checkpoint.ts';
-import { readBase64, refuse } from './codes.ts';
+import { refuseLog } from './codes.ts';
 import { leafHash, verifyInclusion } from './merkle.ts';
+import { readBase64 } from './note.ts';
 
 export interface LogProof {
   index: number;
@@ -25,7 +26,7 @@ export function verifyLogProof(
 ): { origin: string; size: number; root: string } {
   // An entry with a lone surrogate has no UTF-8; its replacement would be the text of another entry.
   if (typeof entry !== 'string' || !entry.isWellFormed() || typeof checkpoint !== 'string' || !Array.isArray(hashes))
-    return refuse('INCLUSION_INVALID', 'the proof is not { index, entry, checkpoint, hashes }');
+    return refuseLog('INCLUSION_INVALID', 'the proof is not { index, entry, checkpoint, hashes }');
   const { origin, size, root } = verifyCheckpoint(checkpoint, vkeys);
   const proof = hashes.map((hash: string) =>
     readBase64(hash, 'INCLUSION_INVALID', 'a hash of the proof is not base64'),

@@ -2,7 +2,7 @@
  * Proofs from tiles (RFC 9162 §2.1.3.1, §2.1.4.1). Nothing here judges the tiles: a proof shows their worth when it is
  * verified against the root of a signed checkpoint.
  */
-import { refuse } from './codes.ts';
+import { refuseLog } from './codes.ts';
 import { EMPTY_ROOT, HASH_BYTES, nodeHash, rootOf, splitPoint } from './merkle.ts';
 import { TILE_HEIGHT, TILE_WIDTH, tileWidth } from './tile-path.ts';
 
@@ -80,7 +80,7 @@ export class TileTree {
     const first = k * count - n * TILE_WIDTH;
     const tile = await this.#tile(level, n);
     if (tile === null || tile.length < (first + count) * HASH_BYTES)
-      return refuse('INCLUSION_INVALID', `tile ${n} of level ${level} is missing or too short`);
+      return refuseLog('INCLUSION_INVALID', `tile ${n} of level ${level} is missing or too short`);
     const hash = (i: number) => tile.subarray((first + i) * HASH_BYTES, (first + i + 1) * HASH_BYTES);
     return rootOf(Array.from({ length: count }, (_, i) => hash(i)));
   }

@@ -223,6 +223,8 @@ export function goodPlatform() {
       isvSvn: 4,
       attributes: '11000000000000000000000000000000',
       namesKey: true,
+      /** The last byte of its report data, which has nothing to say. */
+      lastByte: 0,
     },
     td: {
       header: '040002008100000000000000939a7233f79c4ca9940a0db3957f0607'.padEnd(96, '0'),
@@ -309,6 +311,7 @@ function makeQuote({ qe, td, eventLog, reportData, reportDataHex, padding }: Ben
   report.writeUInt16LE(qe.isvProdId, 256);
   report.writeUInt16LE(qe.isvSvn, 258);
   if (qe.namesKey) sha256(attestationKey, authData).copy(report, 320);
+  report[383] = qe.lastByte;
   const chain = Buffer.from(`${pckChain}\0`);
   const certification = Buffer.concat([
     ...[report, signRaw(keys.pck.privateKey, report), uint(authData.length, 2), authData],

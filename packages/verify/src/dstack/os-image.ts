@@ -1,7 +1,6 @@
-/** What runs inside: operating system and application. */
-import { sha256 } from '@noble/hashes/sha2.js';
+/** The operating system inside, known by what the platform measured of it. */
 import { refuse } from '../errors.ts';
-import { bytesToHex, utf8ToBytes } from '../formats/bytes.ts';
+import { bytesToHex } from '../formats/bytes.ts';
 import type { OsMeasurement } from '../policy.ts';
 import type { TdReport } from '../tdx/tdx-quote.ts';
 
@@ -24,12 +23,3 @@ export function verifySnpOs(measurement: Uint8Array, allowed: readonly OsMeasure
 
 const unlisted = (allowed: readonly OsMeasurement[], seen: string): never =>
   refuse('OS_MEASUREMENT_UNLISTED', allowed.map(({ name }) => name).join(' or '), seen);
-
-/**
- * SHA-256 of the raw app_compose, hex: never of a re-serialised form. Throws APP_COMPOSE_MISMATCH unless it is what
- * the guest measured, or the host configured, before the application started.
- */
-export function verifyAppCompose(appCompose: string, composeHash: string): string {
-  const seen = bytesToHex(sha256(utf8ToBytes(appCompose)));
-  return seen === composeHash ? seen : refuse('APP_COMPOSE_MISMATCH', `app_compose with SHA-256 ${composeHash}`, seen);
-}
