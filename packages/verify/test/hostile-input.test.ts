@@ -43,7 +43,10 @@ const anyPath = fc.constantFrom(...paths(good.evidence));
 const odd = fc.oneof(fc.jsonValue(), fc.constantFrom('', '00', 'ff'.repeat(5000), -1, 1e308, [], {}, null, '\ud800'));
 
 test('any JSON value', async () => {
-  await fc.assert(fc.asyncProperty(fc.jsonValue(), (value) => refuses(value)), runs(50));
+  await fc.assert(
+    fc.asyncProperty(fc.jsonValue(), (value) => refuses(value)),
+    runs(50),
+  );
   for (const value of [undefined, null, [], {}, 'x', 1, JSON.parse('{"__proto__": {"version": 1}}')])
     await refuses(value);
 });
