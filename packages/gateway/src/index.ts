@@ -1,0 +1,2 @@
+/** The customer's end of the proof: what forwards to a service only while its evidence holds. */
+export {};
