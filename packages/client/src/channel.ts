@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import http2 from 'node:http2';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
-import { ConfigurationError, UnavailableError } from '@abaton/verify';
+import { ConfigurationError, TLS_EXPORTER, UnavailableError } from '@abaton/verify';
 import type { ClientCode } from './codes.ts';
 
 export interface ChannelRequest {
@@ -32,6 +32,8 @@ export interface Channel {
   peerSpkiSha256: string;
   /** The negotiated key exchange, e.g. X25519MLKEM768; null when Node does not say. */
   keyExchange: string | null;
+  /** SHA-256 of the TLS exporter of this connection for a nonce of 64 hex digits, hex: what evidence must name. */
+  exporterSha256(nonce: string): string;
   request(request: ChannelRequest): Promise<ChannelResponse>;
   close(): void;
 }
@@ -68,6 +70,10 @@ export async function openChannel(url: string): Promise<Channel> {
   return {
     peerSpkiSha256: createHash('sha256').update(spki).digest('hex'),
     keyExchange: group?.name ?? null,
+    exporterSha256: (nonce) =>
+      createHash('sha256')
+        .update(socket.exportKeyingMaterial(TLS_EXPORTER.bytes, TLS_EXPORTER.label, Buffer.from(nonce, 'hex')))
+        .digest('hex'),
     request: (request) => send(session, request),
     close: () => session.destroy(),
   };

@@ -78,7 +78,7 @@ async function fetchVerdict(
     evidence,
     policy: options.policy,
     nowMs: options.nowMs?.() ?? Date.now(),
-    expect: { nonce, tlsSpkiSha256: channel.peerSpkiSha256 },
+    expect: { nonce, tlsSpkiSha256: channel.peerSpkiSha256, tlsExporterSha256: channel.exporterSha256(nonce) },
     ...(options.acceptedRootsSha256 ? { acceptedRootsSha256: options.acceptedRootsSha256 } : {}),
   });
   return { verdict, evidence };

@@ -1,3 +1,4 @@
+export { type ExpectedChannel, TLS_EXPORTER } from './channel.ts';
 export { CALLER_CODES, VERIFICATION_CODES, type VerificationCode } from './codes.ts';
 export { checkRaTlsCertificate } from './dstack/ra-tls.ts';
 export { AbatonError, ConfigurationError, RejectedError, UnavailableError, VerificationError } from './errors.ts';

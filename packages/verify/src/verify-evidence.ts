@@ -2,6 +2,7 @@
  * The specification of what this package believes: from an evidence document to a verdict, one named step per line.
  * Read on in verify-guest.ts, then tdx/verify-tdx.ts or snp/verify-snp.ts, then gpu/verify-gpu.ts: the same form.
  */
+import { type ExpectedChannel, isBound, verifyChannel } from './channel.ts';
 import { askedFor, Checklist } from './checklist.ts';
 import { openContext, type VerifyContext } from './context.ts';
 import type { MeasuredApp } from './dstack/event-log.ts';
@@ -26,12 +27,8 @@ export interface VerifyEvidenceInput {
   policy: Policy;
   /** The time, in ms since 1970. */
   nowMs: number;
-  expect: {
-    /** The 32 bytes that were sent with the request, hex. */
-    nonce: string;
-    /** SHA-256 of the SubjectPublicKeyInfo of the TLS peer, hex. Null: not bound to a channel, and then nothing may be sent. */
-    tlsSpkiSha256: string | null;
-  };
+  /** `nonce`: the 32 bytes that were sent with the request, hex. Without a channel nothing may be sent. */
+  expect: { nonce: string } & ExpectedChannel;
   /** SHA-256 of root certificates (DER) of simulated platforms and GPUs, hex. They never change the label `simulated`. */
   acceptedRootsSha256?: readonly string[];
   /** Saves verifying the same collateral, GPU certificates and RIMs again. */
@@ -56,9 +53,7 @@ export async function verifyEvidence(input: VerifyEvidenceInput): Promise<Verdic
     verifyReportData(reportData, signed),
   );
   await step('nonce', [said], ({ nonce }) => verifyListed('NONCE_MISMATCH', nonce, [expect.nonce]));
-  await step('channel', [said, askedFor(expect.tlsSpkiSha256, 'not bound')], ({ tlsSpkiSha256 }, spki) =>
-    verifyListed('CHANNEL_MISMATCH', tlsSpkiSha256, [spki]),
-  );
+  await step('channel', [said, askedFor(isBound(expect) ? expect : null, 'not bound')], verifyChannel);
   await step('manifest', [said, askedFor(policy.manifestSha256, 'not pinned')], ({ manifestSha256 }, pins) =>
     verifyListed('MANIFEST_MISMATCH', manifestSha256, pins),
   );

@@ -267,7 +267,15 @@ const TABLE: Partial<Record<CheckId, [name: string, code: VerificationCode, chan
   'key-provider': [['another', 'KEY_PROVIDER_UNLISTED', { policy: { keyProviders: [{ name: 'kms', id: '' }] } }]],
   'report-data': [['for something else', 'REPORT_DATA_MISMATCH', signed('reportDataHex', '00'.repeat(64))]],
   nonce: [['replayed', 'NONCE_MISMATCH', { expect: { nonce: '12'.repeat(32) } }]],
-  channel: [['somebody between', 'CHANNEL_MISMATCH', { expect: { tlsSpkiSha256: '23'.repeat(32) } }]],
+  channel: [
+    ['somebody between', 'CHANNEL_MISMATCH', { expect: { tlsSpkiSha256: '23'.repeat(32) } }],
+    [
+      'another connection under the same key',
+      'CHANNEL_MISMATCH',
+      { ...signed('reportData.tlsExporterSha256', '33'.repeat(32)), expect: { tlsExporterSha256: '34'.repeat(32) } },
+    ],
+    ['no key to seal to', 'CHANNEL_MISMATCH', { expect: { tlsSpkiSha256: null, sealed: true } }],
+  ],
   manifest: [['another', 'MANIFEST_MISMATCH', { policy: { manifestSha256: [ZERO_DIGEST] } }]],
   'access-policy': [['none allowed', 'ACCESS_POLICY_MISMATCH', { policy: { policySha256: [] } }]],
   'model-registry': [['another', 'MODEL_REGISTRY_MISMATCH', { policy: { modelRegistrySha256: [ZERO_DIGEST] } }]],

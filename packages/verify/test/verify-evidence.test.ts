@@ -295,6 +295,25 @@ test('without a channel nothing may be sent', async () => {
   assert.deepEqual([verdict.valid, verdict.send], [false, 'nothing']);
 });
 
+test('a channel ends in the TLS key, in this very connection, or in the HPKE key', async () => {
+  const exporter = '33'.repeat(32);
+  const cases: [Change, string][] = [
+    [{}, 'TLS key 2222'],
+    [{ expect: { tlsExporterSha256: exporter } }, 'TLS key 2222'], // evidence of a server that has none
+    [signed('reportData.tlsExporterSha256', exporter), 'TLS key 2222'], // a client that has none
+    [
+      { ...signed('reportData.tlsExporterSha256', exporter), expect: { tlsExporterSha256: exporter } },
+      'this very connection',
+    ],
+    [{ ...signed('reportData.hpkePublicKey', 'AAAA'), expect: { tlsSpkiSha256: null, sealed: true } }, 'HPKE key'],
+  ];
+  for (const [change, seen] of cases) {
+    const verdict = await judge(change);
+    assert.equal(verdict.send, 'synthetic-only');
+    assert.ok(verdict.checks.find(({ id }) => id === 'channel')?.seen?.includes(seen), seen);
+  }
+});
+
 test('a policy that lists nothing lets nothing pass', async () => {
   for (const [id, list] of [
     ['code-hash', 'codeHashes'],

@@ -7,6 +7,7 @@ import type { SelfAttestationMonitor } from '../tee/self-attestation.ts';
 import type { DoorEnv } from './door-env.ts';
 import { publicRead } from './public-read.ts';
 import { createRateLimit } from './rate-limit.ts';
+import { tlsExporterSha256 } from './tls-exporter.ts';
 
 export interface AttestationDeps {
   evidence: EvidenceSource;
@@ -27,7 +28,7 @@ export function attestationRoutes({ evidence, monitor, metrics }: AttestationDep
     const nonce = c.req.query('nonce') ?? '';
     if (!/^[0-9a-f]{64}$/.test(nonce)) throw errorOf('NONCE_INVALID', 'nonce must be 64 lower-case hex digits.');
     limit.take(); // after the look at the nonce: who asks for nothing takes no quote from others
-    const fresh = await evidence.evidenceFor(nonce);
+    const fresh = await evidence.evidenceFor(nonce, tlsExporterSha256(c.env.incoming, nonce));
     served.add();
     return c.json(fresh);
   });

@@ -19,10 +19,10 @@ export interface EvidenceBinding {
 
 export interface EvidenceSource {
   /**
-   * `nonce`: 64 hex digits. Throws NONCE_INVALID, AGENT_UNAVAILABLE or COLLATERAL_UNAVAILABLE. Neither logged nor kept:
+   * `nonce`: 64 hex digits; `tlsExporterSha256`: of the connection that asks, null for our own proofs. Throws NONCE_INVALID, AGENT_UNAVAILABLE or COLLATERAL_UNAVAILABLE. Neither logged nor kept:
    * a stranger's nonce leaves no trace.
    */
-  evidenceFor(nonce: string): Promise<Evidence>;
+  evidenceFor(nonce: string, tlsExporterSha256?: string | null): Promise<Evidence>;
 }
 
 export interface EvidenceParts {
@@ -30,18 +30,26 @@ export interface EvidenceParts {
   collateral: CollateralSource;
   log: Pick<AuditLog, 'checkpoint' | 'vkeys'>;
   binding: EvidenceBinding;
+  /** The keys to which requests may be sealed now (application/ohttp-keys, base64); they change. Null: none. */
+  hpkePublicKey?: () => string | null;
 }
 
-export function createEvidenceSource({ agent, collateral, log, binding }: EvidenceParts): EvidenceSource {
+export function createEvidenceSource({
+  agent,
+  collateral,
+  log,
+  binding,
+  hpkePublicKey = () => null,
+}: EvidenceParts): EvidenceSource {
   const { requested, ...digests } = binding;
   return {
-    async evidenceFor(nonce) {
+    async evidenceFor(nonce, tlsExporterSha256 = null) {
       if (!/^[0-9a-f]{64}$/.test(nonce)) throw errorOf('NONCE_INVALID', 'nonce must be 64 lower-case hex digits.');
       const reportData: ReportDataPreimage = {
         nonce,
         ...digests,
-        tlsExporterSha256: null,
-        hpkePublicKey: null,
+        tlsExporterSha256,
+        hpkePublicKey: hpkePublicKey(),
         auditLogVkeys: log.vkeys(),
         gpuEvidenceSha256: null,
         checkpoint: log.checkpoint(), // durable already, so the quote never runs ahead of the log

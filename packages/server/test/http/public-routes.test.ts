@@ -72,7 +72,8 @@ test('evidence verifies over the connection that it came on, with the label simu
   assert.deepEqual([verdict.valid, verdict.send, verdict.trust], [true, 'synthetic-only', 'simulated']);
   assert.equal(verdict.codeHash, server.tee.codeHash);
   assert.equal(keyExchange, 'X25519MLKEM768');
-  assert.equal(evidence.reportData.tlsExporterSha256, null);
+  assert.match(evidence.reportData.tlsExporterSha256!, /^[0-9a-f]{64}$/);
+  assert.match(verdict.checks.find(({ id }) => id === 'channel')!.seen!, /, this very connection$/);
   assert.deepEqual(verdict.requested, server.binding.requested);
 });
 
@@ -101,6 +102,30 @@ test("evidence of this server does not hold for another server's connection", as
   assert.equal(verdict.checks.find(({ id }) => id === 'channel')?.code, 'CHANNEL_MISMATCH');
   assert.equal(verdict.send, 'nothing');
   await relay.close(0);
+});
+
+test('nor for a relay that has stolen the TLS key: its connection is another', async () => {
+  const relay = await openDoor({
+    key: server.key,
+    host: '127.0.0.1',
+    port: 0,
+    handler: async (request) => {
+      const { pathname, search } = new URL(request.url);
+      const { bytes } = await ask(`${pathname}${search}`); // genuine, fresh, and made for the relay's own connection
+      return new Response(Uint8Array.from(bytes));
+    },
+  });
+  const verdict = await verifyAttestation({
+    url: `https://localhost:${relay.port}`,
+    policy: policy(),
+    acceptedRootsSha256: [server.tee.rootSha256],
+  });
+  await relay.close(0);
+  const failed = verdict.checks.filter(({ status }) => status === 'fail');
+  assert.deepEqual(
+    failed.map(({ id, code }) => [id, code]),
+    [['channel', 'CHANNEL_MISMATCH']],
+  );
 });
 
 test('a nonce that is none is refused, and evidence for strangers leaves no trace', async () => {

@@ -6,6 +6,7 @@ import {
   type TdxEvidence,
   type Verdict,
   type VerifiedCache,
+  type VerifyEvidenceInput,
   verifyEvidence,
 } from '../../src/index.ts';
 import { type Bent, NOW_MS, simulate } from './simulated-platform.ts';
@@ -16,7 +17,7 @@ export interface Change {
   /** After signing. */
   tamper?: (evidence: TdxEvidence) => void;
   policy?: Partial<Policy>;
-  expect?: { nonce?: string; tlsSpkiSha256?: string | null };
+  expect?: Partial<VerifyEvidenceInput['expect']>;
   nowMs?: number;
   /** Default: the root of the simulation. */
   pin?: string | null;
