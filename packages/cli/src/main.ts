@@ -3,7 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { runAnalyze } from './analyze-command.ts';
 import { flagOf } from './evidence-files.ts';
 import { EXIT, exitCodeOf, jsonOfError, messageOf } from './exit.ts';
-import { runPolicyKey, runPolicyShow, runPolicySign } from './policy-command.ts';
+import { runPolicyDiff, runPolicyKey, runPolicyShow, runPolicySign } from './policy-command.ts';
 import { runServe } from './serve-command.ts';
 import { addTrustOptions, repeated } from './trust-options.ts';
 import { runVerify } from './verify-command.ts';
@@ -77,6 +77,14 @@ policy
   .option('--officer <VKEY>', 'must have signed it (several: each of them)', repeated)
   .option('--officers <N>', 'how many of the officers (default: all)')
   .action((file, flags) => run(Promise.try(() => runPolicyShow(file, flags))));
+
+policy
+  .command('diff <before> <after>')
+  .description('what one policy allows or demands and another does not: + and - entries of lists, ~ other members')
+  .option('--officer <VKEY>', 'must have signed both (several: each of them)', repeated)
+  .option('--officers <N>', 'how many of the officers (default: all)')
+  .option('--json', 'print one JSON object and nothing else')
+  .action((before, after, flags) => run(Promise.try(() => runPolicyDiff(before, after, flags))));
 
 program
   .command('serve')

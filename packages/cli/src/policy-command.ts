@@ -11,7 +11,8 @@ import {
   parsePolicyText,
   parseVkey,
 } from '@abaton/verify';
-import { printableJson } from './printable.ts';
+import { diffPolicies } from './policy-diff.ts';
+import { printable, printableJson } from './printable.ts';
 import { readBytes, readText, unusable } from './read-file.ts';
 import { readPolicy, type TrustFlags } from './trust-options.ts';
 
@@ -55,6 +56,23 @@ export function runPolicySign(
 export function runPolicyShow(file: string, flags: TrustFlags): number {
   const json = JSON.stringify(readPolicy({ ...flags, policy: file }), null, 2);
   process.stdout.write(`${printableJson(json)}\n`);
+  return 0;
+}
+
+/** Prints what the second policy says and the first does not, and the other way round. */
+export function runPolicyDiff(before: string, after: string, flags: TrustFlags & { json?: boolean }): number {
+  const [old, now] = [before, after].map((file) => readPolicy({ ...flags, policy: file }));
+  const changes = diffPolicies(old!, now!);
+  const written = changes.flatMap(({ member, before, after }) =>
+    before !== null && after !== null
+      ? [`~ ${member}: ${before} -> ${after}`]
+      : [before === null ? `+ ${member}: ${after}` : `- ${member}: ${before}`],
+  );
+  process.stdout.write(
+    flags.json
+      ? `${printableJson(JSON.stringify({ changes }))}\n`
+      : `${(written.length > 0 ? written : ['Both say the same.']).map(printable).join('\n')}\n`,
+  );
   return 0;
 }
 
