@@ -6,3 +6,17 @@ export function quantile(samples: readonly number[], q: number): number {
 
 export const mean = (samples: readonly number[]): number =>
   samples.reduce((sum, sample) => sum + sample, 0) / samples.length;
+
+const WARM_UP = 5;
+
+/** Times of each work in ms, the works in turns: a machine that changes its pace does so for all of them. */
+export async function takeTurns(rounds: number, works: readonly (() => Promise<unknown>)[]): Promise<number[][]> {
+  const times = works.map((): number[] => []);
+  for (let round = -WARM_UP; round < rounds; round++)
+    for (const [index, work] of works.entries()) {
+      const beganMs = performance.now();
+      await work();
+      if (round >= 0) times[index]!.push(performance.now() - beganMs);
+    }
+  return times;
+}

@@ -12,7 +12,7 @@ import { createProgress } from '../packages/cli/src/progress.ts';
 import { loadFiles, skip } from '../packages/verify/test/support/samples.ts';
 import { verifierSize } from '../test/browser/bundle.ts';
 import type { Figures } from './main.ts';
-import { mean, quantile } from './statistics.ts';
+import { mean, quantile, takeTurns } from './statistics.ts';
 
 const { verify: verifyByQvl }: typeof import('@phala/dcap-qvl') = createRequire(
   new URL('../packages/verify/package.json', import.meta.url),
@@ -45,7 +45,7 @@ export async function run(): Promise<Figures> {
     const { status } = verifyByQvl(Buffer.from(quote.quote!), quote.collateral as never, Date.parse(NOW) / 1000);
     if (status !== 'UpToDate') throw new Error(`dcap-qvl says ${status}`);
   };
-  const times = await takeTurns([
+  const times = await takeTurns(ROUNDS, [
     judge(quote, NOW),
     () => judge(quote, NOW, new VerifiedCache())(),
     theirs,
@@ -68,18 +68,6 @@ export async function run(): Promise<Figures> {
       Object.entries(GOALS).map(([name, goal]) => [`${name}Goal${goal}`, figures[name as keyof typeof GOALS] <= goal]),
     ),
   };
-}
-
-/** Times of each work in ms, the works in turns: a machine that changes its pace does so for all of them. */
-async function takeTurns(works: (() => Promise<void>)[]): Promise<number[][]> {
-  const times = works.map((): number[] => []);
-  for (let round = -5; round < ROUNDS; round++)
-    for (const [index, work] of works.entries()) {
-      const beganMs = performance.now();
-      await work();
-      if (round >= 0) times[index]!.push(performance.now() - beganMs);
-    }
-  return times;
 }
 
 /** Heap and resident memory after garbage collection, at a tenth of the verdicts, at half of them and at the end. */
