@@ -6,6 +6,7 @@ import {
   RejectedError,
   UnavailableError,
   type Verdict,
+  VerifiedCache,
   verifyEvidence,
 } from '@abaton/verify';
 import { type Channel, type ChannelRequest, type ChannelResponse, openChannel } from './channel.ts';
@@ -33,6 +34,8 @@ export interface VerifiedConnection {
   close(): void;
 }
 
+/** Of this process: the same collateral and chains come with every evidence of a service. */
+const cache = new VerifiedCache();
 const NONCE_BYTES = 32; // what the server's /attestation takes
 const EVIDENCE_TIMEOUT_MS = 30_000; // a quote takes up to a second, collateral from a slow PCCS ten more
 const MAX_EVIDENCE_BYTES = 4 * 2 ** 20; // quote 5 kB, collateral 60 kB, event log 60 kB; GPU evidence will add about 1 MB
@@ -78,6 +81,7 @@ async function fetchVerdict(
     evidence,
     policy: options.policy,
     nowMs: options.nowMs?.() ?? Date.now(),
+    cache,
     expect: { nonce, tlsSpkiSha256: channel.peerSpkiSha256, tlsExporterSha256: channel.exporterSha256(nonce) },
     ...(options.acceptedRootsSha256 ? { acceptedRootsSha256: options.acceptedRootsSha256 } : {}),
   });
