@@ -90,6 +90,19 @@ export const SETTINGS = {
     default: 300_000,
     prevents: 'A door that stays open after the platform was revoked. Larger than the default is refused.',
   },
+  domain: {
+    env: 'ABATON_DOMAIN',
+    kind: 'text',
+    default: null,
+    prevents:
+      'Browsers that know no certificate of ours: with a DNS name, /.well-known/abaton/domain.csr can be certified.',
+  },
+  domainCertificate: {
+    env: 'ABATON_DOMAIN_CERTIFICATE',
+    kind: 'path',
+    default: null,
+    prevents: 'A certificate for a key outside the TEE: the chain for ABATON_DOMAIN, PEM; read again when it changes.',
+  },
   studyIdleMs: {
     env: 'ABATON_STUDY_IDLE_MS',
     kind: 'ms',

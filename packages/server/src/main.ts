@@ -4,7 +4,7 @@
  * more. SIGTERM or SIGINT ends it: no new work, running work to its end, then the log and the stores.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { accessSync, constants, mkdirSync, readFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { join } from 'node:path';
 import { AbatonError, canonicalize } from '@abaton/verify';
 import { createAuditTrail } from './audit/audit-trail.ts';
@@ -15,6 +15,8 @@ import { errorOf } from './errors.ts';
 import { analysisRoutes } from './http/analysis-routes.ts';
 import { createApp } from './http/app.ts';
 import { dicomwebRoutes } from './http/dicomweb/routes.ts';
+import { openDomainCertificate } from './http/domain-certificate.ts';
+import { domainRoutes } from './http/domain-routes.ts';
 import { fhirRoutes } from './http/fhir-routes.ts';
 import { openDoor, tlsSpkiSha256 } from './http/server.ts';
 import { startAnalysisWorker } from './imaging/analysis-worker.ts';
@@ -38,6 +40,7 @@ import { deriveTeeKeys } from './tee/tee-keys.ts';
 const STEP_SECONDS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5]; // from one fsync to a slow model
 /** Studies under way beside those in a model process: read, reported, logged. With fewer the model waits for the disk. */
 const STORING = 3;
+const CERTIFICATE_LOOK_MS = 60_000; // certificates are renewed weeks before they end
 const CLOSE_GRACE_MS = 10_000; // orchestrators kill after 10 to 30 s; an upload that takes longer is sent again
 
 /** Until users, roles and destinations exist: everybody at the door, synthetic data, no destination. Bound in the evidence. */
@@ -71,7 +74,11 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   });
   const trail = await createAuditTrail({ log, auditKey: keys.auditEvents, tenant, bootId: randomUUID(), nowMs });
 
-  const tlsKey = await agent.getTlsKey({ subject: 'abaton', altNames: ['localhost', config.host] });
+  const domain = config.domain
+    ? await openDomainCertificate(keys.tlsDomain, config.domain, config.domainCertificate, nowMs)
+    : null;
+  const tlsKey =
+    domain?.current() ?? (await agent.getTlsKey({ subject: 'abaton', altNames: ['localhost', config.host] }));
   const binding = {
     tlsSpkiSha256: tlsSpkiSha256(tlsKey),
     manifestSha256: manifest.sha256,
@@ -176,6 +183,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   );
   app.route('/', analysisRoutes({ gate, archive, trail, log }));
   app.route('/', fhirRoutes({ gate, archive, trail }));
+  if (domain) app.route('/', domainRoutes(domain));
   const door = await openDoor({
     key: tlsKey,
     host: config.host,
@@ -183,6 +191,14 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
     handler: (request, env) => app.fetch(request, env),
   });
   const watch = watchGate(gate, trail, logger);
+  if (domain && config.domainCertificate)
+    watchFile(config.domainCertificate, { interval: CERTIFICATE_LOOK_MS, persistent: false }, () => {
+      try {
+        if (domain.reload()) door.renew(domain.current());
+      } catch {
+        logger.warn('domain-certificate-unusable'); // the old one is served on
+      }
+    });
   // Warm models answer the first study as fast as the second; one that does not load shows at its first study as `failed`.
   for (const model of registry.models.slice(0, config.modelProcesses))
     void runtime.prepare(model).catch(() => logger.error('model-not-loaded', { digest: model.digest }));
@@ -200,6 +216,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
     },
     async stop() {
       watch.stop();
+      if (config.domainCertificate) unwatchFile(config.domainCertificate);
       monitor.stop();
       await door.close(CLOSE_GRACE_MS);
       await worker.stop();

@@ -54,6 +54,8 @@ const CONNECTION_WINDOW_BYTES = 4 * 2 ** 20;
 
 export interface Door {
   port: number;
+  /** New connections get another chain for the same key. */
+  renew(key: TlsKey): void;
   /**
    * Takes no new connection or request, lets running ones end for `graceMs`, then cuts what is left. Resolves when the
    * last connection is closed.
@@ -67,6 +69,15 @@ export function tlsSpkiSha256({ chainPem }: Pick<TlsKey, 'chainPem'>): string {
   return createHash('sha256').update(spki).digest('hex');
 }
 
+const contextOf = ({ keyPem, chainPem }: TlsKey) => ({
+  key: keyPem,
+  cert: chainPem.join('\n'),
+  minVersion: 'TLSv1.3' as const,
+  ecdhCurve: 'X25519MLKEM768:X25519',
+  // no session tickets: each connection proves anew that its other end holds the attested key
+  secureOptions: tls.SSL_OP_NO_TICKET,
+});
+
 /** Listens. Throws SETTING_INVALID when the address cannot be bound. */
 export async function openDoor({ key, host, port, handler, limits }: DoorOptions): Promise<Door> {
   const limit = { ...LIMITS, ...limits };
@@ -78,12 +89,7 @@ export async function openDoor({ key, host, port, handler, limits }: DoorOptions
     requestTimeout: 0, // a study may take an hour on a slow line; the bridge demands a rate instead
   };
   const server = createSecureServer({
-    key: key.keyPem,
-    cert: key.chainPem.join('\n'),
-    minVersion: 'TLSv1.3',
-    ecdhCurve: 'X25519MLKEM768:X25519',
-    // no session tickets: each connection proves anew that its other end holds the attested key
-    secureOptions: tls.SSL_OP_NO_TICKET,
+    ...contextOf(key),
     handshakeTimeout: limit.handshakeTimeoutMs,
     allowHTTP1: true,
     http1Options,
@@ -119,6 +125,7 @@ export async function openDoor({ key, host, port, handler, limits }: DoorOptions
   });
   return {
     port: (server.address() as AddressInfo).port,
+    renew: (key) => server.setSecureContext(contextOf(key)),
     close: (graceMs) =>
       new Promise((resolve) => {
         const timer = setTimeout(() => {

@@ -12,6 +12,8 @@ export const KEY_PATHS = {
   auditLog: 'abaton/v1/audit-log',
   /** Pseudonyms and sealed detail of audit events. */
   auditEvents: 'abaton/v1/audit-events',
+  /** Seed of the TLS key of a domain, which somebody else certifies. */
+  tlsDomain: 'abaton/v1/tls-domain',
 } as const;
 
 export type TeeKeys = { readonly [Name in keyof typeof KEY_PATHS]: Uint8Array };
