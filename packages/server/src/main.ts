@@ -3,10 +3,11 @@
  * `node packages/server/src/main.ts`; when it listens it prints one line of JSON on stdout, `{ url, … }`, and nothing
  * more. SIGTERM or SIGINT ends it: no new work, running work to its end, then the log and the stores.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { accessSync, constants, mkdirSync, readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { join } from 'node:path';
-import { AbatonError, canonicalize } from '@abaton/verify';
+import { AbatonError } from '@abaton/verify';
+import { ACCESS_POLICY_SHA256 } from './access-policy.ts';
 import { createAuditTrail } from './audit/audit-trail.ts';
 import { openTileLog } from './audit/tile-log.ts';
 import { type Config, loadConfig } from './config.ts';
@@ -42,9 +43,6 @@ const STEP_SECONDS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5]; // from one fsync to 
 const STORING = 3;
 const CERTIFICATE_LOOK_MS = 60_000; // certificates are renewed weeks before they end
 const CLOSE_GRACE_MS = 10_000; // orchestrators kill after 10 to 30 s; an upload that takes longer is sent again
-
-/** Until users, roles and destinations exist: everybody at the door, synthetic data, no destination. Bound in the evidence. */
-const BUILT_IN_POLICY = { version: 1, access: 'everyone-at-the-door', data: 'synthetic-only', destinations: [] };
 
 const logger = createLogger();
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
@@ -82,7 +80,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   const binding = {
     tlsSpkiSha256: tlsSpkiSha256(tlsKey),
     manifestSha256: manifest.sha256,
-    policySha256: createHash('sha256').update(canonicalize(BUILT_IN_POLICY)).digest('hex'),
+    policySha256: ACCESS_POLICY_SHA256,
     modelRegistrySha256: registry.digest,
     requested: manifest.requested,
   };
