@@ -1,5 +1,12 @@
 /** Makes evidence for a nonce: one quote over everything that a verifier binds (docs/decisions/0006-binding.md). */
-import { computeReportData, type Evidence, type ReportDataPreimage } from '@abaton/verify';
+import {
+  computeGpuEvidenceSha256,
+  computeGpuNonce,
+  computeReportData,
+  type Evidence,
+  parseGpuEvidence,
+  type ReportDataPreimage,
+} from '@abaton/verify';
 import type { AuditLog } from '../audit/log.ts';
 import { errorOf } from '../errors.ts';
 import type { GuestAgent } from './agent-client.ts';
@@ -32,6 +39,8 @@ export interface EvidenceParts {
   binding: EvidenceBinding;
   /** The keys to which requests may be sealed now (application/ohttp-keys, base64); they change. Null: none. */
   hpkePublicKey?: () => string | null;
+  /** The GPUs of this guest, asked for a nonce of 64 hex digits. Null: none. */
+  gpus?: { collect(gpuNonce: string): Promise<Evidence['gpu']> } | null;
 }
 
 export function createEvidenceSource({
@@ -40,18 +49,20 @@ export function createEvidenceSource({
   log,
   binding,
   hpkePublicKey = () => null,
+  gpus = null,
 }: EvidenceParts): EvidenceSource {
   const { requested, ...digests } = binding;
   return {
     async evidenceFor(nonce, tlsExporterSha256 = null) {
       if (!/^[0-9a-f]{64}$/.test(nonce)) throw errorOf('NONCE_INVALID', 'nonce must be 64 lower-case hex digits.');
+      const gpu = gpus && (await gpus.collect(computeGpuNonce(nonce, binding.tlsSpkiSha256)));
       const reportData: ReportDataPreimage = {
         nonce,
         ...digests,
         tlsExporterSha256,
         hpkePublicKey: hpkePublicKey(),
         auditLogVkeys: log.vkeys(),
-        gpuEvidenceSha256: null,
+        gpuEvidenceSha256: gpu && computeGpuEvidenceSha256(parseGpuEvidence(gpu.evidence)),
         checkpoint: log.checkpoint(), // durable already, so the quote never runs ahead of the log
       };
       const { quote, eventLog } = await agent.getQuote(await computeReportData(reportData));
@@ -64,7 +75,7 @@ export function createEvidenceSource({
         appCompose,
         reportData,
         collateral: attached,
-        gpu: null,
+        gpu,
         requested,
       };
     },
