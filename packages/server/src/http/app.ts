@@ -71,5 +71,5 @@ export function createApp(deps: AppDeps): Hono<DoorEnv> {
   return app;
 }
 
-/** Not logged: evidence for a stranger's nonce leaves no trace, and probes would drown the rest. */
-const QUIET = new Set(['/attestation', '/healthz', '/metrics']);
+/** Not logged: evidence for a stranger's nonce leaves no trace, and probes and the parts of a page would drown the rest. */
+const QUIET = new Set(['/attestation', '/healthz', '/metrics', '/trust/modules/*']);

@@ -1,9 +1,8 @@
-/** Evidence: fresh for whoever asks, and the reports of our own proofs. */
+/** Fresh evidence for whoever asks. The reports of our own proofs are in trust-routes.ts. */
 import { Hono } from 'hono';
 import { errorOf } from '../errors.ts';
 import type { Metrics } from '../metrics.ts';
 import type { EvidenceSource } from '../tee/evidence.ts';
-import type { SelfAttestationMonitor } from '../tee/self-attestation.ts';
 import type { DoorEnv } from './door-env.ts';
 import { publicRead } from './public-read.ts';
 import { createRateLimit } from './rate-limit.ts';
@@ -11,7 +10,6 @@ import { tlsExporterSha256 } from './tls-exporter.ts';
 
 export interface AttestationDeps {
   evidence: EvidenceSource;
-  monitor: Pick<SelfAttestationMonitor, 'find' | 'newest'>;
   metrics: Metrics;
 }
 
@@ -19,7 +17,7 @@ export interface AttestationDeps {
 const QUOTES_PER_SECOND = 20;
 const QUOTE_BURST = 40;
 
-export function attestationRoutes({ evidence, monitor, metrics }: AttestationDeps): Hono<DoorEnv> {
+export function attestationRoutes({ evidence, metrics }: AttestationDeps): Hono<DoorEnv> {
   const limit = createRateLimit(QUOTES_PER_SECOND, QUOTE_BURST);
   const served = metrics.counter('abaton_evidence_served_total', 'Fresh evidence handed out.');
   const app = new Hono<DoorEnv>();
@@ -31,12 +29,6 @@ export function attestationRoutes({ evidence, monitor, metrics }: AttestationDep
     const fresh = await evidence.evidenceFor(nonce, tlsExporterSha256(c.env.incoming, nonce));
     served.add();
     return c.json(fresh);
-  });
-
-  publicRead(app, '/attestations/:id', (c) => {
-    const report = monitor.find(c.req.param('id') ?? '');
-    if (!report) throw errorOf('NOT_FOUND', 'There is no such report; the last 100 of this process are kept.');
-    return c.json(report);
   });
 
   return app;

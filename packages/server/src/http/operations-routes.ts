@@ -46,7 +46,10 @@ export function operationsRoutes({ gate, monitor, log, metrics, version }: Opera
       auditLogVkeys: log.vkeys(),
       links: {
         attestation: '/attestation?nonce={64 hex digits}',
+        reports: '/attestations',
         report: '/attestations/{id}',
+        trust: '/trust',
+        badge: '/badge.svg',
         checkpoint: '/checkpoint',
         tiles: '/tile/',
         health: '/healthz',

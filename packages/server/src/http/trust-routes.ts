@@ -1,0 +1,139 @@
+/**
+ * The trust centre, for anybody: signed reports of the server's own proofs, a badge, and a page that verifies this server in
+ * the visitor's browser. A deployment whose manifest says `attestation_public: false` lists nothing and has no badge; the
+ * page still verifies fresh evidence, which is given to everybody.
+ */
+import { type Context, Hono } from 'hono';
+import { errorOf } from '../errors.ts';
+import type { SelfAttestationMonitor } from '../tee/self-attestation.ts';
+import type { ReportLedger } from '../trust/report-ledger.ts';
+import type { Summary } from '../trust/summary-line.ts';
+import type { DoorEnv } from './door-env.ts';
+import { publicRead } from './public-read.ts';
+import { createRateLimit } from './rate-limit.ts';
+import { renderBadge } from './trust/badge.ts';
+import { loadPageFiles, PAGE_FILES_ROOT } from './trust/modules.ts';
+import { renderPage } from './trust/page.ts';
+import { GRACE_MS, standingOf } from './trust/standing.ts';
+
+export interface TrustDeps {
+  /** Null: reports are not published. */
+  reports: ReportLedger | null;
+  monitor: Pick<SelfAttestationMonitor, 'newest'>;
+  /** Between two of the server's own proofs. */
+  intervalMs: number;
+  nowMs: () => number;
+}
+
+// each reads a month of lines, or verifies a file: a few milliseconds. The files of the page are in memory, and not limited.
+const READS_PER_SECOND = 20;
+const READ_BURST = 40;
+
+const PAGE_SIZE = 100;
+const MAX_PAGE_SIZE = 1000;
+
+/** Nothing but this origin, no inline script or style, and no text that becomes markup (W3C CSP 3, Trusted Types). */
+const PAGE_POLICY = [
+  "default-src 'none'",
+  ...["script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'"],
+  ...["base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"],
+  ...["require-trusted-types-for 'script'", "trusted-types 'none'"],
+].join('; ');
+
+export function trustRoutes({ reports, monitor, intervalMs, nowMs }: TrustDeps): Hono<DoorEnv> {
+  const limit = createRateLimit(READS_PER_SECOND, READ_BURST);
+  const page = loadPageFiles();
+  const app = new Hono<DoorEnv>();
+
+  const published = (): ReportLedger => {
+    limit.take();
+    if (!reports) throw errorOf('NOT_FOUND', 'This deployment does not publish its reports.');
+    return reports;
+  };
+
+  publicRead(app, '/attestations', (c) => {
+    const ledger = published();
+    const listed = pageOf(ledger.summaries(), readPaging(c));
+    const { continuity } = standingOf(ledger, intervalMs, nowMs());
+    return c.json({ ...listed, continuity, intervalMs, graceMs: GRACE_MS, vkey: ledger.vkey });
+  });
+
+  publicRead(app, '/attestations/:id', async (c) => {
+    const note = await published().find(c.req.param('id') ?? '');
+    if (note === null)
+      throw errorOf(
+        'NOT_FOUND',
+        'There is no such report. Whole reports are kept for 24 hours, the last 1000 at most.',
+      );
+    return c.text(note);
+  });
+
+  publicRead(app, '/badge.svg', (c) =>
+    c.body(renderBadge(standingOf(published(), intervalMs, nowMs())), 200, {
+      'content-type': 'image/svg+xml; charset=utf-8',
+      'cache-control': 'public, max-age=60', // a fifth of the default interval
+    }),
+  );
+
+  publicRead(app, '/trust', (c) => {
+    limit.take();
+    const now = nowMs();
+    const standing = reports && standingOf(reports, intervalMs, now);
+    const facts = {
+      origin: new URL(c.req.url).origin,
+      published: reports && standing && { standing, proofs: reports.proofs(), vkey: reports.vkey },
+      simulated: [standing?.trust, monitor.newest()?.trust].includes('simulated'),
+      ...{ intervalMs, nowMs: now, script: page.script, style: page.style, icon: page.icon },
+    };
+    return c.body(renderPage(facts), 200, {
+      'content-type': 'text/html; charset=utf-8',
+      'content-security-policy': PAGE_POLICY,
+    });
+  });
+
+  publicRead(app, `${PAGE_FILES_ROOT}/*`, (c) => {
+    const file = page.files.get(c.req.path);
+    if (!file) throw errorOf('NOT_FOUND', 'The trust page has no such file.');
+    return c.body(file.text, 200, {
+      'content-type': file.contentType,
+      'cache-control': 'public, max-age=31536000, immutable', // the path holds the digest
+    });
+  });
+
+  return app;
+}
+
+interface Paging {
+  /** ISO 8601; null: from the newest. */
+  before: string | null;
+  limit: number;
+}
+
+/** Throws REQUEST_INVALID. */
+function readPaging(c: Context<DoorEnv>): Paging {
+  const { before = null, limit = String(PAGE_SIZE), ...others } = c.req.query();
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) throw errorOf('REQUEST_INVALID', 'Only `before` and `limit` can be asked for.');
+  if (before !== null && !isIsoTime(before))
+    throw errorOf(
+      'REQUEST_INVALID',
+      '`before` must be a time as the list writes it, such as 2026-11-24T08:25:10.123Z.',
+    );
+  if (!/^[1-9]\d{0,3}$/.test(limit) || Number(limit) > MAX_PAGE_SIZE)
+    throw errorOf('REQUEST_INVALID', `\`limit\` must be a number from 1 to ${MAX_PAGE_SIZE}.`);
+  return { before, limit: Number(limit) };
+}
+
+const isIsoTime = (text: string): boolean =>
+  /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(text) && !Number.isNaN(Date.parse(text));
+
+/** Newest first; `next` is the `before` of the page after, null on the last. */
+function pageOf(summaries: readonly Summary[], { before, limit }: Paging) {
+  const older = summaries.filter(({ at }) => before === null || at < before).sort((a, b) => (a.at < b.at ? 1 : -1));
+  const last = older[limit - 1]?.at;
+  const shown = last === undefined ? older : older.filter(({ at }) => at >= last); // never parts reports of one millisecond
+  return {
+    reports: shown.map(({ id, at, state, codes }) => ({ id, at, state, codes })),
+    next: shown.length < older.length ? shown.at(-1)!.at : null,
+  };
+}
