@@ -21,8 +21,8 @@ if (!installed && process.env.REQUIRE_SYSTEM === '1')
   throw new Error('needs chromium: run scripts/system-deps.sh, or set CHROMIUM');
 export const skip = installed ? false : 'needs chromium: run scripts/system-deps.sh, or set CHROMIUM';
 
-const START_MS = 60_000; // guards against hanging, on a machine that is busy with other tests
-const CALL_MS = 60_000;
+export const START_MS = 60_000; // guards against hanging, on a machine that is busy with other tests
+export const CALL_MS = 60_000;
 const STOP_MS = 10_000;
 const LOG_CHARS = 2000;
 
@@ -44,10 +44,44 @@ export interface Browser {
   close(): Promise<void>;
 }
 
+export interface Chromium {
+  /** Rejects when Chromium ends, or after that time. */
+  within<T>(promise: Promise<T>, ms: number): Promise<T>;
+  stop(): Promise<void>;
+}
+
+/** A Chromium with a fresh profile, on its way to that page. */
+export function launchChromium(url: string, more: readonly string[] = []): Chromium {
+  const scratch = mkdtempSync(join(tmpdir(), 'abaton-browser-'));
+  const child = spawn(chromium, [...ARGUMENTS, ...more, `--user-data-dir=${scratch}/profile`, url], {
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
+    env: { ...process.env, TMPDIR: scratch },
+  });
+  let log = '';
+  child.stderr!.setEncoding('utf8').on('data', (chunk: string) => {
+    log = (log + chunk).slice(-LOG_CHARS);
+  });
+  const gone = new Promise<never>((_, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code, signal) => reject(new Error(`Chromium has ended (${code ?? signal}): ${log}`)));
+  });
+  gone.catch(() => {}); // it ends in stop() too
+  return {
+    within(promise, ms) {
+      const late = Promise.withResolvers<never>();
+      const timer = setTimeout(() => late.reject(new Error(`no answer of Chromium in ${ms} ms: ${log}`)), ms);
+      return Promise.race([promise, gone, late.promise]).finally(() => clearTimeout(timer));
+    },
+    async stop() {
+      await end(child);
+      rmSync(scratch, { recursive: true, force: true, maxRetries: 10 }); // helpers of Chromium may still be writing
+    },
+  };
+}
+
 /** One page of a Chromium with a fresh profile. */
 export async function startBrowser(): Promise<Browser> {
   const script = await bundle(new URL('page.ts', import.meta.url));
-  const scratch = mkdtempSync(join(tmpdir(), 'abaton-browser-'));
   let answered: (body: string) => void = () => {};
   let asked = Promise.withResolvers<ServerResponse>();
   const server = createServer(async (request, response) => {
@@ -61,30 +95,12 @@ export async function startBrowser(): Promise<Browser> {
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-  const child = spawn(chromium, [...ARGUMENTS, `--user-data-dir=${scratch}/profile`, url], {
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
-    env: { ...process.env, TMPDIR: scratch },
-  });
-  let log = '';
-  child.stderr!.setEncoding('utf8').on('data', (chunk: string) => {
-    log = (log + chunk).slice(-LOG_CHARS);
-  });
-  const gone = new Promise<never>((_, reject) => {
-    child.once('error', reject);
-    child.once('exit', (code, signal) => reject(new Error(`Chromium has ended (${code ?? signal}): ${log}`)));
-  });
-  gone.catch(() => {}); // it ends in close() too
-  const within = <T>(promise: Promise<T>, ms: number): Promise<T> => {
-    const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => late.reject(new Error(`no answer of Chromium in ${ms} ms: ${log}`)), ms);
-    return Promise.race([promise, gone, late.promise]).finally(() => clearTimeout(timer));
-  };
+  const { within, stop } = launchChromium(url);
 
   const close = async () => {
     server.close();
     server.closeAllConnections();
-    await stop(child);
-    rmSync(scratch, { recursive: true, force: true, maxRetries: 10 }); // helpers of Chromium may still be writing
+    await stop();
   };
   const ask = async (name: Name, input: unknown): Promise<Outcome<unknown>> => {
     const response = await within(asked.promise, CALL_MS);
@@ -115,7 +131,7 @@ export async function startBrowser(): Promise<Browser> {
   };
 }
 
-async function stop(child: ChildProcess): Promise<void> {
+async function end(child: ChildProcess): Promise<void> {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
   child.kill('SIGTERM'); // it ends its own helpers then

@@ -11,6 +11,9 @@ export const CLIENT_CODES = {
   NOT_VERIFIED: 'The evidence was refused, so nothing was sent.',
   ANSWER_INVALID: 'The server answered with something that does not follow the protocol.',
   ANALYSIS_TIMEOUT: 'The study is stored, but its analysis did not end in the time that the caller gave.',
+  SEALED_INVALID: 'A sealed message was changed, cut off, or does not follow its format.',
+  SEALED_KEY_UNKNOWN: 'The server no longer has the key that the request was sealed to; verify again.',
+  SEALED_REFUSED: 'A sealed request was refused outside its envelope, by the server or by something in between.',
   PROOF_INVALID: 'The audit log proof does not hold: the result may not be what was logged.',
 } as const;
 

@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto';
 import {
   type Evidence,
   type Policy,
-  RejectedError,
   UnavailableError,
   type Verdict,
   VerifiedCache,
@@ -11,6 +10,9 @@ import {
 } from '@abaton/verify';
 import { type Channel, type ChannelRequest, type ChannelResponse, openChannel } from './channel.ts';
 import type { ClientCode } from './codes.ts';
+import { NotVerifiedError } from './not-verified.ts';
+
+export { NotVerifiedError };
 
 export interface VerifyOptions {
   /** https: address of the server. */
@@ -39,20 +41,6 @@ const cache = new VerifiedCache();
 const NONCE_BYTES = 32; // what the server's /attestation takes
 const EVIDENCE_TIMEOUT_MS = 30_000; // a quote takes up to a second, collateral from a slow PCCS ten more
 const MAX_EVIDENCE_BYTES = 4 * 2 ** 20; // quote 5 kB, collateral 60 kB, event log 60 kB; GPU evidence will add about 1 MB
-
-/** Throws NOT_VERIFIED with this verdict in `verdict` when the evidence does not hold. */
-export class NotVerifiedError extends RejectedError<ClientCode> {
-  readonly verdict: Verdict;
-
-  constructor(verdict: Verdict) {
-    const failed = verdict.checks.filter((check) => check.status === 'fail');
-    super(
-      'NOT_VERIFIED',
-      `The evidence was refused, and nothing was sent: ${failed.map((check) => check.code).join(', ') || 'a required check did not run'}.`,
-    );
-    this.verdict = verdict;
-  }
-}
 
 /** Asks for fresh evidence. Throws EVIDENCE_UNAVAILABLE when there is none in time, ANSWER_INVALID when it is not JSON. */
 async function fetchEvidence(channel: Channel, nonce: string, timeoutMs: number): Promise<unknown> {

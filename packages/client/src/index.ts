@@ -18,4 +18,14 @@ export {
 } from './connect-verified.ts';
 export { fetchOcsp, fetchRim } from './nvidia.ts';
 export { fetchCollateral, type PlatformId } from './pccs.ts';
+export { DHKEM_X25519, type KemId, X_WING } from './sealed/hpke-context.ts';
+export { formatKeyConfigs, type KeyConfig } from './sealed/key-config.ts';
+export { SEALED_REQUEST, SEALED_RESPONSE } from './sealed/ohttp-client.ts';
+export {
+  generateRecipientKey,
+  type OpenedEnvelope,
+  type OpeningKey,
+  openEnvelope,
+  type RecipientKey,
+} from './sealed/ohttp-gateway.ts';
 export { type StoreAnswer, sendFiles } from './send-study.ts';

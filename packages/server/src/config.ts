@@ -70,7 +70,14 @@ export const SETTINGS = {
     env: 'DSTACK_SIMULATOR_ENDPOINT',
     kind: 'path',
     default: null,
-    prevents: 'A guest agent that is not found; unset, the sockets of dstack are tried in their order.',
+    prevents:
+      'A guest agent that is not found: path of its socket, or http:// on loopback; unset, those of dstack in their order.',
+  },
+  nvattest: {
+    env: 'ABATON_NVATTEST',
+    kind: 'path',
+    default: null,
+    prevents: 'GPU evidence from a tool that was not meant; unset, the guest agent (dstack 0.6) is asked.',
   },
   pccsUrl: {
     env: 'PCCS_URL',

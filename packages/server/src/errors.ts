@@ -93,12 +93,41 @@ export const ERRORS = {
     meaning: 'The collateral that a verifier needs cannot be fetched.',
     remedy: 'Check PCCS_URL and the way to it; the server keeps retrying.',
   },
+  GPU_EVIDENCE_UNAVAILABLE: {
+    class: 'retry',
+    status: 503,
+    issue: 'transient',
+    meaning:
+      'The GPUs gave no evidence for this nonce: the tool that asks them failed, was late, or answered another question.',
+    remedy: 'Run nvattest by hand in the guest; the server keeps retrying.',
+  },
   ATTESTATION_FAILED: {
     class: 'stop',
     status: 503,
     issue: 'security',
     meaning: 'The server could not verify its own evidence.',
     remedy: 'Do not send data. The server log names the check.',
+  },
+  CLOCK_BEHIND_LOG: {
+    class: 'retry',
+    status: 503,
+    issue: 'transient',
+    meaning: 'The clock of the host is behind the newest entry of the audit log.',
+    remedy: 'Set the clock of the host right; the server opens again by itself.',
+  },
+  INCIDENT_UNKNOWN: {
+    class: 'fix',
+    status: 404,
+    issue: 'not-found',
+    meaning: 'There is no such incident.',
+    remedy: 'Ask for the list: abaton incident list.',
+  },
+  RESOLUTION_INVALID: {
+    class: 'stop',
+    status: 403,
+    issue: 'security',
+    meaning: 'The resolution of the incident does not hold: not signed by an officer, for another incident, or stale.',
+    remedy: 'Let an officer of the manifest sign anew: abaton incident resolve.',
   },
   NONCE_INVALID: {
     class: 'fix',
@@ -156,6 +185,28 @@ export const ERRORS = {
     issue: 'throttled',
     meaning: 'Too much work is under way.',
     remedy: 'Retry after the time in Retry-After.',
+  },
+  // sealed requests
+  SEALED_INVALID: {
+    class: 'stop',
+    status: 400,
+    issue: 'security',
+    meaning: 'A sealed request was changed, cut off, or does not follow its format.',
+    remedy: 'Seal the request anew; if it stays, something between you and the server changes it.',
+  },
+  SEALED_REPLAYED: {
+    class: 'stop',
+    status: 409,
+    issue: 'security',
+    meaning: 'This very sealed request was taken before.',
+    remedy: 'Seal the request anew: each sealing is accepted once.',
+  },
+  SEALED_KEY_UNKNOWN: {
+    class: 'retry',
+    status: 422,
+    issue: 'security',
+    meaning: 'The request is sealed to a key that this server does not have, or no longer.',
+    remedy: 'Fetch and verify new evidence, and seal the request to the key that it names.',
   },
   // stores and log
   AUDIT_UNAVAILABLE: {

@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import { accessSync, constants, mkdirSync, readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { join } from 'node:path';
-import { AbatonError } from '@abaton/verify';
+import { AbatonError, gpuNeeds } from '@abaton/verify';
 import { ACCESS_POLICY_SHA256 } from './access-policy.ts';
 import { createAuditTrail } from './audit/audit-trail.ts';
 import { openTileLog } from './audit/tile-log.ts';
@@ -15,10 +15,13 @@ import { setKillPoint } from './durable-step.ts';
 import { errorOf } from './errors.ts';
 import { analysisRoutes } from './http/analysis-routes.ts';
 import { createApp } from './http/app.ts';
+import type { FetchHandler } from './http/bridge.ts';
 import { dicomwebRoutes } from './http/dicomweb/routes.ts';
 import { openDomainCertificate } from './http/domain-certificate.ts';
 import { domainRoutes } from './http/domain-routes.ts';
 import { fhirRoutes } from './http/fhir-routes.ts';
+import { createSealedKeys } from './http/sealed/sealed-keys.ts';
+import { sealedRoutes } from './http/sealed/sealed-route.ts';
 import { openDoor, tlsSpkiSha256 } from './http/server.ts';
 import { startAnalysisWorker } from './imaging/analysis-worker.ts';
 import { type AnalysisStep, analyzeStudy } from './imaging/analyze-study.ts';
@@ -35,6 +38,8 @@ import { bootAttested } from './tee/boot.ts';
 import { createCollateralSource } from './tee/collateral.ts';
 import { createEvidenceSource } from './tee/evidence.ts';
 import { createGateKeeper, watchGate } from './tee/gate-keeper.ts';
+import { createGpuReferences } from './tee/gpu-references.ts';
+import { createGpuSource } from './tee/gpu-source.ts';
 import { createSelfAttestation, selfPolicy } from './tee/self-attestation.ts';
 import { deriveTeeKeys } from './tee/tee-keys.ts';
 
@@ -86,6 +91,13 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   };
   if (!config.pccsUrl)
     throw errorOf('SETTING_INVALID', 'PCCS_URL must be set: without collateral nobody can verify the evidence.');
+  const wantsGpu = !['none', undefined].includes(manifest.content.tee.gpu);
+  const references = createGpuReferences({
+    needs: gpuNeeds,
+    onTrouble: (kind) => logger.warn('gpu-references', { kind }),
+    nowMs,
+  });
+  const sealedKeys = createSealedKeys({ graceMs: config.attestationIntervalMs });
   const evidence = createEvidenceSource({
     agent,
     collateral: createCollateralSource({
@@ -97,6 +109,8 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
     }),
     log,
     binding,
+    gpus: wantsGpu ? createGpuSource({ agent, command: config.nvattest, references }) : null,
+    hpkePublicKey: () => sealedKeys.hpkePublicKey(),
   });
   const monitor = createSelfAttestation({
     evidence,
@@ -182,11 +196,13 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   app.route('/', analysisRoutes({ gate, archive, trail, log }));
   app.route('/', fhirRoutes({ gate, archive, trail }));
   if (domain) app.route('/', domainRoutes(domain));
+  const handler: FetchHandler = (request, env) => app.fetch(request, env);
+  app.route('/', sealedRoutes({ keys: sealedKeys, handler }));
   const door = await openDoor({
     key: tlsKey,
     host: config.host,
     port: config.port,
-    handler: (request, env) => app.fetch(request, env),
+    handler,
   });
   const watch = watchGate(gate, trail, logger);
   if (domain && config.domainCertificate)

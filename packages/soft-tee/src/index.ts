@@ -2,7 +2,7 @@
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { agentListener } from './agent.ts';
+import { AGENT_VERSIONS, type AgentVersion, agentListener } from './agent.ts';
 import { TCB_EVALUATION_DATA_NUMBER } from './collateral.ts';
 import { hash } from './event-log.ts';
 import { conditionsOf, FAULTS, type FaultName, NO_FAULT, parseFault } from './faults.ts';
@@ -21,7 +21,7 @@ import { openInstall, writeAtomic } from './install.ts';
 import { pccsListener } from './pccs.ts';
 import { bootPlatform, osMeasurement, parseAppName } from './platform.ts';
 
-export { FAULTS, type FaultName };
+export { AGENT_VERSIONS, type AgentVersion, FAULTS, type FaultName };
 
 export interface SoftTeeOptions {
   /** Directory of what must survive a restart; never inside the server's data directory. */
@@ -31,6 +31,10 @@ export interface SoftTeeOptions {
   /** Raw text of app-compose.json: its SHA-256 is the code hash. */
   compose: string;
   fault?: FaultName | null;
+  /** Whose methods the agent has; default 0.6. */
+  agentVersion?: AgentVersion;
+  /** What the agent shows as nvattest's record of the boot, verbatim; default null: no GPU. */
+  gpuRecord?: string | null;
   /** Default 0: a free port. */
   pccsPort?: number;
   /** Path of a unix socket that takes `POST /fault {"name": …}`. */
@@ -78,7 +82,8 @@ export async function startSoftTee(options: SoftTeeOptions): Promise<SoftTee> {
   const composeHash = hash('sha256', options.compose);
   const codeHash = `sha256:${composeHash.toString('hex')}`;
   const install = await openInstall(options.state, composeHash);
-  const boot = (fault: FaultName | null) => bootPlatform(install, options.compose, conditionsOf(fault));
+  const { gpuRecord = null, agentVersion = '0.6' } = options;
+  const boot = (fault: FaultName | null) => bootPlatform(install, options.compose, conditionsOf(fault), gpuRecord);
   let platform = await boot(parseFault(options.fault ?? null));
   let booting: Promise<void> = Promise.resolve();
   const setFault = async (name: FaultName | null): Promise<void> => {
@@ -97,7 +102,7 @@ export async function startSoftTee(options: SoftTeeOptions): Promise<SoftTee> {
     await Promise.all(servers.map(closeServer));
   };
   try {
-    const agent = agentListener(() => platform);
+    const agent = agentListener(() => platform, agentVersion);
     const pccs = pccsListener(() => platform.collateral());
     servers.push(await listenUnix(agent, options.socket), await listenLoopback(pccs, options.pccsPort ?? 0));
     if (options.control !== undefined) servers.push(await listenUnix(controlListener(setFault), options.control));

@@ -17,6 +17,8 @@ export interface Platform {
   vmConfig: string;
   /** The answer of the agent's Info, but for the certificate. */
   info: Record<string, string>;
+  /** What nvattest would have written at boot; null: no GPU. Nothing measures it here. */
+  gpuRecord: string | null;
   kms: Kms;
   /** Issues the app's TLS certificates; its key follows from the installation and the app id. */
   appCa: Identity;
@@ -58,7 +60,12 @@ const otherProgram = (appCompose: string): string =>
   JSON.stringify({ ...JSON.parse(appCompose), docker_compose_file: 'services: { other: { image: other } }' });
 
 /** Boots the machine. `appCompose` is the given program; its raw text is hashed, as dstack does. */
-export async function bootPlatform(install: Install, appCompose: string, conditions: Conditions): Promise<Platform> {
+export async function bootPlatform(
+  install: Install,
+  appCompose: string,
+  conditions: Conditions,
+  gpuRecord: string | null,
+): Promise<Platform> {
   const { appId, derive } = install;
   const program = (which: 'given' | 'other') => (which === 'given' ? appCompose : otherProgram(appCompose));
   const shown = program(conditions.shown);
@@ -121,6 +128,7 @@ export async function bootPlatform(install: Install, appCompose: string, conditi
     eventLog,
     vmConfig,
     info,
+    gpuRecord,
     kms,
     appCa,
     quote: (reportData) => quote(trustDomain, reportData),

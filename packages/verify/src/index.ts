@@ -15,6 +15,7 @@ export { parseCollateral, parseEventLog, parseEvidence } from './evidence.ts';
 export { canonicalize } from './formats/jcs.ts';
 export type { GpuDevice } from './gpu/gpu-devices.ts';
 export { computeGpuEvidenceSha256, computeGpuNonce, type GpuEvidence, parseGpuEvidence } from './gpu/gpu-evidence.ts';
+export { gpuNeeds } from './gpu/gpu-needs.ts';
 export { type NrasClaims, verifyNrasToken } from './gpu/nras-token.ts';
 export { type GpuArchitecture, type OsMeasurement, type Policy, parsePolicy, parsePolicyText } from './policy.ts';
 export { computeReportData } from './report-data.ts';

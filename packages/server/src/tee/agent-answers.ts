@@ -2,6 +2,7 @@
 import { parseEventLog } from '@abaton/verify';
 import { errorOf } from '../errors.ts';
 import type { AgentInfo, AgentQuote, TlsKey } from './agent-client.ts';
+import { agentUnavailable } from './agent-http.ts';
 
 type Fields = Record<string, unknown>;
 
@@ -47,13 +48,33 @@ export function parseTlsKey(answer: unknown): TlsKey {
   return { keyPem: key as string, chainPem: chain };
 }
 
-export function parseQuote(answer: unknown): AgentQuote {
-  const quote = fields(answer, 'GetQuote');
+/** Where REPORTDATA stands, by quote version: header, in version 5 type and size of the body, body (Intel TDX DCAP API). */
+const REPORT_DATA_OFFSETS: Readonly<Record<number, number>> = { 4: 48 + 520, 5: 48 + 6 + 520 };
+const REPORT_DATA_BYTES = 64;
+
+/** Refuses a quote that was made over anything else than `reportData`, 64 bytes. */
+export function parseQuote(answer: unknown, reportData: Uint8Array): AgentQuote {
+  const given = fields(answer, 'GetQuote');
+  const quote = Buffer.from(hex(given, 'quote'), 'hex');
+  const offset = quote.length < 2 ? undefined : REPORT_DATA_OFFSETS[quote.readUInt16LE(0)];
+  if (offset === undefined) throw malformed('GetQuote: quote is of neither version 4 nor 5');
+  if (!quote.subarray(offset, offset + REPORT_DATA_BYTES).equals(reportData))
+    throw agentUnavailable('GetQuote', 'the quote is for other report data');
   try {
-    return { quote: Buffer.from(hex(quote, 'quote'), 'hex'), eventLog: parseEventLog(jsonText(quote, 'event_log')) };
-  } catch (cause) {
-    throw malformed('GetQuote', cause);
+    return { quote, eventLog: parseEventLog(withoutPreimages(jsonText(given, 'event_log'))) };
+  } catch {
+    throw malformed('event_log');
   }
+}
+
+/** 0.6 adds to each event of its second kind what was hashed. Verifiers recompute it from name and payload. */
+function withoutPreimages(log: unknown): unknown {
+  if (!Array.isArray(log)) return log;
+  return log.map((event) => {
+    if (!isFields(event)) return event;
+    const { preimage: _, ...rest } = event;
+    return rest;
+  });
 }
 
 export function parseVersion(answer: unknown): { version: string; rev: string } {
@@ -61,12 +82,43 @@ export function parseVersion(answer: unknown): { version: string; rev: string } 
   return { version: text(version, 'version'), rev: text(version, 'rev') };
 }
 
-const malformed = (what: string, cause?: unknown) =>
-  errorOf('AGENT_UNAVAILABLE', `The guest agent's answer is malformed: ${what}.`, { cause });
+/** The one bundle of NVIDIA's among `name`, as text. Null: none. Other vendors are not read. */
+export function parseGpuBundle(answer: unknown, name: 'bundles' | 'boottime_gpu_evidence'): string | null {
+  const bundles = fields(answer, 'GPU evidence')[name] ?? []; // protobuf leaves out what is empty
+  if (!Array.isArray(bundles)) throw malformed(name);
+  const [found, ...more] = bundles
+    .map((bundle) => fields(bundle, name))
+    .filter((bundle) => text(bundle, 'vendor') === 'nvidia' && text(bundle, 'format') === GPU_FORMATS[name]);
+  if (more.length > 0) throw malformed(`${name}: NVIDIA twice`);
+  return found ? utf8(Buffer.from(hex(found, 'evidence'), 'hex'), name) : null;
+}
+
+/** dstack `agent_rpc_v1.proto`, GpuEvidenceBundle.format */
+const GPU_FORMATS = {
+  bundles: 'nvidia-nvattest-collect-evidence-json-v1',
+  boottime_gpu_evidence: 'nvidia-nvattest-boottime-json-v1',
+} as const;
+
+/** Empty without a GPU. */
+export const parseGpuRecord = (answer: unknown): string | null =>
+  text(fields(answer, 'GpuInfo'), 'attestation') || null;
+
+const malformed = (what: string) => errorOf('AGENT_UNAVAILABLE', `The guest agent's answer is malformed: ${what}.`);
+
+const isFields = (value: unknown): value is Fields =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function fields(value: unknown, what: string): Fields {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw malformed(what);
-  return value as Fields;
+  if (!isFields(value)) throw malformed(what);
+  return value;
+}
+
+function utf8(bytes: Uint8Array, what: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw malformed(what);
+  }
 }
 
 function text(from: Fields, name: string): string {

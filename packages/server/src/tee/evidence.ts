@@ -4,13 +4,13 @@ import {
   computeGpuNonce,
   computeReportData,
   type Evidence,
-  parseGpuEvidence,
   type ReportDataPreimage,
 } from '@abaton/verify';
 import type { AuditLog } from '../audit/log.ts';
 import { errorOf } from '../errors.ts';
 import type { GuestAgent } from './agent-client.ts';
 import type { CollateralSource } from './collateral.ts';
+import type { GpuSource } from './gpu-source.ts';
 
 /** What stays the same while the process runs. Digests are 64 hex digits. */
 export interface EvidenceBinding {
@@ -26,7 +26,8 @@ export interface EvidenceBinding {
 
 export interface EvidenceSource {
   /**
-   * `nonce`: 64 hex digits; `tlsExporterSha256`: of the connection that asks, null for our own proofs. Throws NONCE_INVALID, AGENT_UNAVAILABLE or COLLATERAL_UNAVAILABLE. Neither logged nor kept:
+   * `nonce`: 64 hex digits; `tlsExporterSha256`: of the connection that asks, null when it has none; absent for our own
+   * proofs, which go first where strangers may have to wait. Throws NONCE_INVALID, AGENT_UNAVAILABLE or COLLATERAL_UNAVAILABLE. Neither logged nor kept:
    * a stranger's nonce leaves no trace.
    */
   evidenceFor(nonce: string, tlsExporterSha256?: string | null): Promise<Evidence>;
@@ -38,9 +39,9 @@ export interface EvidenceParts {
   log: Pick<AuditLog, 'checkpoint' | 'vkeys'>;
   binding: EvidenceBinding;
   /** The keys to which requests may be sealed now (application/ohttp-keys, base64); they change. Null: none. */
-  hpkePublicKey?: () => string | null;
-  /** The GPUs of this guest, asked for a nonce of 64 hex digits. Null: none. */
-  gpus?: { collect(gpuNonce: string): Promise<Evidence['gpu']> } | null;
+  hpkePublicKey?: () => Promise<string | null>;
+  /** The GPUs of this guest. Null: none are asked. */
+  gpus?: GpuSource | null;
 }
 
 export function createEvidenceSource({
@@ -48,21 +49,22 @@ export function createEvidenceSource({
   collateral,
   log,
   binding,
-  hpkePublicKey = () => null,
+  hpkePublicKey = async () => null,
   gpus = null,
 }: EvidenceParts): EvidenceSource {
   const { requested, ...digests } = binding;
   return {
-    async evidenceFor(nonce, tlsExporterSha256 = null) {
+    async evidenceFor(nonce, tlsExporterSha256) {
+      const own = tlsExporterSha256 === undefined;
       if (!/^[0-9a-f]{64}$/.test(nonce)) throw errorOf('NONCE_INVALID', 'nonce must be 64 lower-case hex digits.');
-      const gpu = gpus && (await gpus.collect(computeGpuNonce(nonce, binding.tlsSpkiSha256)));
+      const gpu = (await gpus?.collect(computeGpuNonce(nonce, binding.tlsSpkiSha256), own)) ?? null;
       const reportData: ReportDataPreimage = {
         nonce,
         ...digests,
-        tlsExporterSha256,
-        hpkePublicKey: hpkePublicKey(),
+        tlsExporterSha256: tlsExporterSha256 ?? null,
+        hpkePublicKey: await hpkePublicKey(),
         auditLogVkeys: log.vkeys(),
-        gpuEvidenceSha256: gpu && computeGpuEvidenceSha256(parseGpuEvidence(gpu.evidence)),
+        gpuEvidenceSha256: gpu && computeGpuEvidenceSha256(gpu.evidence),
         checkpoint: log.checkpoint(), // durable already, so the quote never runs ahead of the log
       };
       const { quote, eventLog } = await agent.getQuote(await computeReportData(reportData));

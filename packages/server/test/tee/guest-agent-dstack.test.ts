@@ -155,6 +155,8 @@ test('whatever an agent answers, a call ends in a value or in AGENT_UNAVAILABLE'
     () => agent.getKey('x'),
     () => agent.getQuote(new Uint8Array(64)),
     () => agent.getTlsKey({ subject: 'x', altNames: [] }),
+    () => agent.gpuInfo(),
+    () => agent.gpuEvidence(new Uint8Array(32)),
   ];
   const property = fc.asyncProperty(fc.oneof(fc.json(), fc.string()), fc.constantFrom(...calls), async (text, call) => {
     body = text;
