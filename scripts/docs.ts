@@ -6,6 +6,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CLIENT_CODES } from '@abaton/client';
+import { GATEWAY_CODES } from '@abaton/gateway';
 import { CALLER_CODES, CHECKS, LOG_CODES, VERIFICATION_CODES } from '@abaton/verify';
 import { SETTINGS } from '../packages/server/src/config.ts';
 import { ERRORS } from '../packages/server/src/errors.ts';
@@ -32,6 +33,9 @@ function errorsPage(): string {
       .map(([code, meaning]) => `| \`${code}\` | ${meaning} |`)
       .join('\n');
   const server = Object.entries(ERRORS).map(
+    ([code, row]) => `| \`${code}\` | ${ACTIONS[row.class]} | ${row.status} | ${row.meaning} | ${row.remedy} |`,
+  );
+  const gateway = Object.entries(GATEWAY_CODES).map(
     ([code, row]) => `| \`${code}\` | ${ACTIONS[row.class]} | ${row.status} | ${row.meaning} | ${row.remedy} |`,
   );
   const dicom = Object.entries(DICOM_FAILURES).map(
@@ -68,6 +72,14 @@ ${rows(VERIFICATION_CODES)}
 | code | meaning |
 | --- | --- |
 ${rows(LOG_CODES)}
+
+## Gateway
+
+Its own answers on the LAN side; everything else is the server's, passed on as it is.
+
+| code | what to do | HTTP | meaning | remedy |
+| --- | --- | --- | --- | --- |
+${gateway.join('\n')}
 
 ## Client and command
 

@@ -15,8 +15,8 @@ function readTable(): Map<string, string[]> {
   return new Map(rows.map(([, room, cells]) => [room!, [...cells!.matchAll(/`([^`]+)`/g)].map(([, name]) => name!)]));
 }
 
-/** Files that pick drivers and wire rooms: each package's `main.ts`, and what the server's opens its stores with. */
-const COMPOSITION = ['main.ts', 'open-state.ts'];
+/** Files that pick drivers and wire rooms: each package's `main.ts`, and what the server's opens its stores and its proof with. */
+const COMPOSITION = ['main.ts', 'open-state.ts', 'open-attestation.ts'];
 
 /** `packages/server/src/http/app.ts` → `server/http`; a file at the top of a package → `server`; compositions have their own row. */
 function roomOf(path: string): string {

@@ -3,6 +3,8 @@ import { Command, CommanderError } from 'commander';
 import { runAnalyze } from './analyze-command.ts';
 import { flagOf } from './evidence-files.ts';
 import { EXIT, exitCodeOf, jsonOfError, messageOf } from './exit.ts';
+import { runGateway } from './gateway-command.ts';
+import { runIncidentList, runIncidentResolve } from './incident-command.ts';
 import { runPolicyDiff, runPolicyKey, runPolicyShow, runPolicySign } from './policy-command.ts';
 import { runServe } from './serve-command.ts';
 import { addTrustOptions, repeated } from './trust-options.ts';
@@ -85,6 +87,35 @@ policy
   .option('--officers <N>', 'how many of the officers (default: all)')
   .option('--json', 'print one JSON object and nothing else')
   .action((before, after, flags) => run(Promise.try(() => runPolicyDiff(before, after, flags))));
+
+const incident = program
+  .command('incident')
+  .description('what closed the door of a server, and how an officer opens it');
+addTrustOptions(incident.command('list').description('verify, then print the incidents of a server'))
+  .requiredOption('--url <URL>', 'the server, such as https://localhost:8443')
+  .option('--json', 'print one JSON object and nothing else')
+  .action((flags) => run(runIncidentList(flags)));
+addTrustOptions(incident.command('resolve <id>').description('verify, then sign the root cause and end the incident'))
+  .requiredOption('--url <URL>', 'the server, such as https://localhost:8443')
+  .requiredOption('--cause <TEXT>', 'the root cause: one line without patient data, for the audit log')
+  .requiredOption('--key <FILE>', "the officer's signing key")
+  .requiredOption('--name <NAME>', 'name of the officer, as in the verifier key of the manifest')
+  .option('--json', 'print one JSON object and nothing else')
+  .action((id, flags) => run(runIncidentResolve(id, flags)));
+
+addTrustOptions(
+  program
+    .command('gateway')
+    .description("run the hospital's end: a loopback door that forwards while the server is verified, and queues else"),
+)
+  .requiredOption('--url <URL>', 'the server, such as https://abaton.example')
+  .requiredOption('--data-dir <DIR>', 'where uploads wait, encrypted, and the key to them')
+  .option('--listen <ADDRESS>', 'IP address and port', '127.0.0.1:8042')
+  .option('--interval <TIME>', 'between two verifications, such as 60s (default: 5m, which is also the most)')
+  .option('--max-queue-bytes <N>', 'what may wait at most (default: 20 GiB)')
+  .option('--tls-cert <FILE>', 'certificate chain, PEM: needed for an address other than loopback')
+  .option('--tls-key <FILE>', 'its key, PEM')
+  .action((flags) => run(runGateway(flags)));
 
 program
   .command('serve')

@@ -1,19 +1,18 @@
 /** `abaton policy`: officers sign what they demand. Keys are Ed25519 in PKCS#8 PEM; signatures are lines of a C2SP note. */
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, randomUUID, sign } from 'node:crypto';
+import { generateKeyPairSync, randomUUID, sign } from 'node:crypto';
 import { chmodSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import {
   ConfigurationError,
-  ED25519_TYPE,
   formatSignatureLine,
-  formatVkey,
   type Note,
   parseNote,
   parsePolicyText,
   parseVkey,
 } from '@abaton/verify';
+import { readKey, vkeyOf } from './officer-key.ts';
 import { diffPolicies } from './policy-diff.ts';
 import { printable, printableJson } from './printable.ts';
-import { readBytes, readText, unusable } from './read-file.ts';
+import { readText, unusable } from './read-file.ts';
 import { readPolicy, type TrustFlags } from './trust-options.ts';
 
 const usage = (message: string, cause?: unknown): never => {
@@ -74,22 +73,6 @@ export function runPolicyDiff(before: string, after: string, flags: TrustFlags &
       : `${(written.length > 0 ? written : ['Both say the same.']).map(printable).join('\n')}\n`,
   );
   return 0;
-}
-
-function vkeyOf(name: string, privateKey: KeyObject): string {
-  const jwk = createPublicKey(privateKey).export({ format: 'jwk' });
-  return formatVkey(name, ED25519_TYPE, Buffer.from(jwk.x!, 'base64url'));
-}
-
-function readKey(file: string): KeyObject {
-  try {
-    const key = createPrivateKey(readBytes(file));
-    if (key.asymmetricKeyType === 'ed25519') return key;
-  } catch (cause) {
-    if (cause instanceof ConfigurationError) throw cause;
-    return usage(`${file} is no private key in PEM.`, cause);
-  }
-  return usage(`${file} is no Ed25519 key: make one with abaton policy key.`);
 }
 
 /** The document, ending in a line feed, and the signatures under it, if any. */

@@ -110,6 +110,19 @@ export const SETTINGS = {
     default: null,
     prevents: 'A certificate for a key outside the TEE: the chain for ABATON_DOMAIN, PEM; read again when it changes.',
   },
+  smtpUrl: {
+    env: 'ABATON_SMTP_URL',
+    kind: 'text',
+    default: null,
+    prevents:
+      'Security contacts with a `mailto:` address who hear of nothing: `smtps://user:password@host:465`, or `smtp://…:587`.',
+  },
+  smtpFrom: {
+    env: 'ABATON_SMTP_FROM',
+    kind: 'text',
+    default: null,
+    prevents: 'Alerts that a mail server refuses: the address that they come from.',
+  },
   studyIdleMs: {
     env: 'ABATON_STUDY_IDLE_MS',
     kind: 'ms',

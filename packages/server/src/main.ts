@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import { accessSync, constants, mkdirSync, readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { join } from 'node:path';
-import { AbatonError, gpuNeeds } from '@abaton/verify';
+import { AbatonError } from '@abaton/verify';
 import { ACCESS_POLICY_SHA256 } from './access-policy.ts';
 import { createAuditTrail } from './audit/audit-trail.ts';
 import { openTileLog } from './audit/tile-log.ts';
@@ -20,9 +20,11 @@ import { dicomwebRoutes } from './http/dicomweb/routes.ts';
 import { openDomainCertificate } from './http/domain-certificate.ts';
 import { domainRoutes } from './http/domain-routes.ts';
 import { fhirRoutes } from './http/fhir-routes.ts';
+import { incidentRoutes } from './http/incident-routes.ts';
 import { createSealedKeys } from './http/sealed/sealed-keys.ts';
 import { sealedRoutes } from './http/sealed/sealed-route.ts';
 import { openDoor, tlsSpkiSha256 } from './http/server.ts';
+import { trustRoutes } from './http/trust-routes.ts';
 import { startAnalysisWorker } from './imaging/analysis-worker.ts';
 import { type AnalysisStep, analyzeStudy } from './imaging/analyze-study.ts';
 import { createLogger, placeOf } from './log.ts';
@@ -32,15 +34,11 @@ import { detectIsolation, requireIsolation } from './models/isolation.ts';
 import { loadRegistry } from './models/registry.ts';
 import { createRouter } from './models/router.ts';
 import { createModelRuntime } from './models/runtime.ts';
+import { openAttestation } from './open-attestation.ts';
 import { openState, verifyLogPresent } from './open-state.ts';
 import { openGuestAgent } from './tee/agent-client.ts';
-import { bootAttested } from './tee/boot.ts';
-import { createCollateralSource } from './tee/collateral.ts';
-import { createEvidenceSource } from './tee/evidence.ts';
-import { createGateKeeper, watchGate } from './tee/gate-keeper.ts';
-import { createGpuReferences } from './tee/gpu-references.ts';
-import { createGpuSource } from './tee/gpu-source.ts';
-import { createSelfAttestation, selfPolicy } from './tee/self-attestation.ts';
+import { createClock } from './tee/clock.ts';
+import { readLogTail } from './tee/incident.ts';
 import { deriveTeeKeys } from './tee/tee-keys.ts';
 
 const STEP_SECONDS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5]; // from one fsync to a slow model
@@ -53,7 +51,6 @@ const logger = createLogger();
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
-const nowMs = Date.now;
 
 process.umask(0o077); // state is for this user alone
 
@@ -68,13 +65,16 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   const info = await agent.info();
   const keys = await deriveTeeKeys(agent);
   const { tenant, studyIdleMs, dataDir } = config;
-  const state = await openState({ dataDir, teeKey: keys.vault, keyholderShare: null, tenant, studyIdleMs, nowMs });
+  const state = await openState({ dataDir, teeKey: keys.vault, keyholderShare: null, tenant, studyIdleMs });
   await verifyLogPresent(state.db, dataDir);
   const log = await openTileLog({
     dir: join(dataDir, 'audit'),
     origin: `abaton/${info.appId}/audit`,
     seed: keys.auditLog,
   });
+  const { lastEntryMs, openIncidents } = await readLogTail(log);
+  const clock = createClock({ lastEntryMs }); // the host's own may be behind what is recorded (I11)
+  const { nowMs } = clock;
   const trail = await createAuditTrail({ log, auditKey: keys.auditEvents, tenant, bootId: randomUUID(), nowMs });
 
   const domain = config.domain
@@ -89,55 +89,13 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
     modelRegistrySha256: registry.digest,
     requested: manifest.requested,
   };
-  if (!config.pccsUrl)
-    throw errorOf('SETTING_INVALID', 'PCCS_URL must be set: without collateral nobody can verify the evidence.');
-  const wantsGpu = !['none', undefined].includes(manifest.content.tee.gpu);
-  const references = createGpuReferences({
-    needs: gpuNeeds,
-    onTrouble: (kind) => logger.warn('gpu-references', { kind }),
-    nowMs,
-  });
   const sealedKeys = createSealedKeys({ graceMs: config.attestationIntervalMs });
-  const evidence = createEvidenceSource({
-    agent,
-    collateral: createCollateralSource({
-      pccsUrls: config.pccsUrl.split(','),
-      directory: join(dataDir, 'collateral'),
-      maxAgeMs: config.attestationIntervalMs, // a revocation closes the gate within one interval (I1)
-      nowMs,
-      onTrouble: ({ kind }) => logger.warn('collateral-trouble', { kind }), // its message may hold an address
-    }),
-    log,
-    binding,
-    gpus: wantsGpu ? createGpuSource({ agent, command: config.nvattest, references }) : null,
+  const attestation = await openAttestation({
+    ...{ config, manifest, agent, info, keys, binding, log, trail, clock, openIncidents, logger },
     hpkePublicKey: () => sealedKeys.hpkePublicKey(),
   });
-  const monitor = createSelfAttestation({
-    evidence,
-    policy: selfPolicy(info, binding),
-    tlsSpkiSha256: binding.tlsSpkiSha256,
-    simulatedRootSha256: config.simulatedRootSha256,
-    intervalMs: config.attestationIntervalMs,
-    audit: trail,
-    logger,
-    nowMs,
-  });
-  const gate = createGateKeeper({
-    requested: config.mode,
-    monitor,
-    auditHealthy: () => log.healthy(),
-    attestationIntervalMs: config.attestationIntervalMs,
-  });
-  const proof = await bootAttested(
-    monitor,
-    { log, trail },
-    {
-      version,
-      mode: config.mode,
-      manifestSha256: manifest.sha256,
-      modelRegistrySha256: registry.digest,
-    },
-  );
+  const { evidence, monitor, gate } = attestation;
+  const proof = await attestation.boot(version);
   requireIsolation(isolation, proof.trust === 'simulated');
   if (isolation.level === 'none') logger.warn('models-not-isolated');
 
@@ -195,6 +153,11 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   );
   app.route('/', analysisRoutes({ gate, archive, trail, log }));
   app.route('/', fhirRoutes({ gate, archive, trail }));
+  app.route('/', incidentRoutes({ desk: attestation.desk, gate }));
+  app.route(
+    '/',
+    trustRoutes({ reports: attestation.reports, monitor, intervalMs: config.attestationIntervalMs, nowMs }),
+  );
   if (domain) app.route('/', domainRoutes(domain));
   const handler: FetchHandler = (request, env) => app.fetch(request, env);
   app.route('/', sealedRoutes({ keys: sealedKeys, handler }));
@@ -204,7 +167,10 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
     port: config.port,
     handler,
   });
-  const watch = watchGate(gate, trail, logger);
+  attestation.watch(() => {
+    door.cut();
+    state.keys.forget();
+  });
   if (domain && config.domainCertificate)
     watchFile(config.domainCertificate, { interval: CERTIFICATE_LOOK_MS, persistent: false }, () => {
       try {
@@ -229,10 +195,8 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
       isolation: isolation.level,
     },
     async stop() {
-      watch.stop();
       if (config.domainCertificate) unwatchFile(config.domainCertificate);
-      monitor.stop();
-      await door.close(CLOSE_GRACE_MS);
+      await Promise.all([attestation.stop(), door.close(CLOSE_GRACE_MS)]);
       await worker.stop();
       await runtime.close();
       await log.close();

@@ -1,4 +1,4 @@
-/** The first entry of each start, before anything is served. */
+/** The entry of each start, before anything is served; only an incident that the start itself found stands before it. */
 import { createHash, randomBytes } from 'node:crypto';
 import type { AuditEvent, AuditTrail } from './events.ts';
 import type { AuditLog } from './log.ts';
@@ -16,7 +16,7 @@ export interface BootEntry {
 
 /**
  * Records the start: a fresh nonce, the checkpoint found on disk, and the digest of the first quote (SHA-256 hex; null
- * when there is none). `facts` says more about the boot: release, mode, digests. On return the entry is durable; the
+ * when there is none). `facts` says more about the boot: release, mode, digests, open incidents. On return the entry is durable; the
  * quote that opens the gate is requested after it. Throws AUDIT_UNAVAILABLE.
  */
 export async function recordBoot(options: {

@@ -2,11 +2,22 @@
 import type { PatientRef } from '../vault/vault.ts';
 
 /** Codes of IHE BALP / FHIR R4 AuditEvent (restful-interaction), and our own for what happens without a request. */
-export type AuditAction = 'create' | 'read' | 'search' | 'execute' | 'boot' | 'attest' | 'gate' | 'denied';
+export type AuditAction =
+  | 'create'
+  | 'read'
+  | 'search'
+  | 'execute'
+  | 'boot'
+  | 'attest'
+  | 'gate'
+  | 'denied'
+  | 'incident'
+  | 'incident-resolved'
+  | 'alert';
 
 export interface AuditEvent {
   action: AuditAction;
-  /** Who: until identity exists, 'anonymous' for the door and 'abaton' for the server itself. */
+  /** Who: until identity exists, 'anonymous' for the door, 'abaton' for the server itself, 'officer' for an officer's signature. */
   actor: string;
   /** Whose data; null when no patient is concerned. Logged as a keyed pseudonym. */
   patient: PatientRef | null;

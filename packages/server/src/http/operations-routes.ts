@@ -9,7 +9,7 @@ import { publicRead } from './public-read.ts';
 
 export interface OperationsDeps extends Pick<LogDeps, 'log'> {
   gate: Gate;
-  monitor: Pick<SelfAttestationMonitor, 'newest' | 'find'>;
+  monitor: Pick<SelfAttestationMonitor, 'newest'>;
   metrics: Metrics;
   /** Release of Abaton. */
   version: string;
@@ -53,6 +53,7 @@ export function operationsRoutes({ gate, monitor, log, metrics, version }: Opera
         checkpoint: '/checkpoint',
         tiles: '/tile/',
         health: '/healthz',
+        incidents: '/api/v1/incidents',
         dicomweb: '/dicom-web',
       },
     });

@@ -56,6 +56,8 @@ export interface Door {
   port: number;
   /** New connections get another chain for the same key. */
   renew(key: TlsKey): void;
+  /** Ends every connection now, also one that stands still with bytes on the way. New ones are taken. */
+  cut(): void;
   /**
    * Takes no new connection or request, lets running ones end for `graceMs`, then cuts what is left. Resolves when the
    * last connection is closed.
@@ -123,14 +125,16 @@ export async function openDoor({ key, host, port, handler, limits }: DoorOptions
     );
     server.listen(port, host, resolve);
   });
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
+  };
   return {
     port: (server.address() as AddressInfo).port,
+    cut,
     renew: (key) => server.setSecureContext(contextOf(key)),
     close: (graceMs) =>
       new Promise((resolve) => {
-        const timer = setTimeout(() => {
-          for (const socket of sockets) socket.destroy();
-        }, graceMs);
+        const timer = setTimeout(cut, graceMs);
         server.close(() => {
           clearTimeout(timer);
           resolve();

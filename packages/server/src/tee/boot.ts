@@ -1,11 +1,14 @@
 /**
- * The order in which the door opens (docs/decisions/0006-binding.md): a first quote shows that the platform answers; the boot is
- * written to the log; a second quote binds a checkpoint that contains the boot; only then does the gate look at proofs.
+ * The order in which the door opens (docs/decisions/0006-binding.md): a first quote shows that the platform answers; the boot
+ * is written to the log, with the incidents that are still open; a second quote binds a checkpoint that contains the boot;
+ * only then does the gate look at proofs. An incident that the first quote shows is written before the boot.
  */
 import { recordBoot } from '../audit/boot-entry.ts';
 import type { AuditTrail } from '../audit/events.ts';
 import type { AuditLog } from '../audit/log.ts';
 import type { Mode } from './gate.ts';
+import { openIncidentsFact } from './incident.ts';
+import type { Latch } from './latch.ts';
 import type { SelfAttestation, SelfAttestationMonitor } from './self-attestation.ts';
 
 export interface BootFacts {
@@ -24,13 +27,21 @@ export async function bootAttested(
   monitor: SelfAttestationMonitor,
   audit: { log: Pick<AuditLog, 'checkpoint' | 'size'>; trail: Pick<AuditTrail, 'record'> },
   facts: BootFacts,
+  latch?: Pick<Latch, 'open' | 'report'>,
 ): Promise<SelfAttestation> {
   const first = await monitor.prove();
+  if (first.state === 'failed') await latch?.report({ codes: first.codes, evidenceId: first.id });
   await recordBoot({
     ...audit,
     quoteSha256: first.id,
     outcome: first.state === 'verified' ? 'success' : 'failure',
-    facts: { ...facts, codeHash: first.codeHash, trust: first.trust, codes: first.codes.join(' ') },
+    facts: {
+      ...facts,
+      codeHash: first.codeHash,
+      trust: first.trust,
+      codes: first.codes.join(' '),
+      ...(latch && openIncidentsFact(latch.open())),
+    },
   });
   const second = await monitor.attest();
   monitor.start();

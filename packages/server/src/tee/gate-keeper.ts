@@ -3,32 +3,29 @@ import type { TrustLabel } from '@abaton/verify';
 import type { AuditTrail } from '../audit/events.ts';
 import { errorOf } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { judgeProofs, type Proofs } from './attestation-state.ts';
 import type { Gate, GateState, Mode } from './gate.ts';
-import type { SelfAttestationMonitor } from './self-attestation.ts';
+import type { Latch } from './latch.ts';
 
 export interface GateKeeperOptions {
   /** What the configuration asks for. It narrows; it never grants. */
   requested: Mode;
-  monitor: Pick<SelfAttestationMonitor, 'newest' | 'ageMs'>;
+  monitor: Proofs;
+  /** Absent: nothing latches. */
+  latch?: Pick<Latch, 'open' | 'unwritten' | 'onOpen'>;
   auditHealthy: () => boolean;
+  /** See clock.ts. Absent: the clock of the host is believed. */
+  clockBehind?: () => boolean;
   attestationIntervalMs: number;
   /** Whether compliance grants `phi` (signed BAA, named officer, green controls). Absent: never. */
   phiGranted?: () => boolean;
 }
 
-/**
- * A failed self-attestation closes the door by itself, within one interval (I1). The age limit is for the monitor that
- * no longer runs: one interval until the next proof is due, one more for it to be made, and as long as a slow guest
- * agent and PCCS may take together.
- */
-const GRACE_MS = 20_000;
-const maxAgeMs = (intervalMs: number): number => 2 * intervalMs + GRACE_MS;
-
 const HARDWARE: readonly TrustLabel[] = ['intel-tdx', 'amd-sev-snp'];
 
 /** Throws MODE_REFUSED when `phi` is requested and nothing here can grant it. */
 export function createGateKeeper(options: GateKeeperOptions): Gate {
-  const { requested, monitor, auditHealthy, attestationIntervalMs, phiGranted } = options;
+  const { requested, monitor, latch, auditHealthy, clockBehind, attestationIntervalMs, phiGranted } = options;
   if (requested === 'phi' && !phiGranted?.())
     throw errorOf(
       'MODE_REFUSED',
@@ -36,60 +33,93 @@ export function createGateKeeper(options: GateKeeperOptions): Gate {
     );
 
   const state = (): GateState => {
-    const newest = monitor.newest();
-    const reasons: string[] = [];
-    if (!newest) reasons.push('attestation-pending');
-    else if (newest.state === 'failed') reasons.push('attestation-failed', ...newest.codes);
-    else if (monitor.ageMs() > maxAgeMs(attestationIntervalMs)) reasons.push('attestation-stale');
-    if (!auditHealthy()) reasons.push('audit-unavailable');
+    const { state, reasons: failures, warnings, proof } = judgeProofs(monitor, attestationIntervalMs);
+    const latched = latch !== undefined && latch.open().length > 0;
+    const reasons = latched ? ['incident-open', ...failures] : failures;
+    if (!auditHealthy() || latch?.unwritten()) reasons.push('audit-unavailable');
+    if (clockBehind?.()) reasons.push('clock-behind-log');
     // I5: which root verified the quote decides, and a simulated one never carries patient data
-    const hardware = newest !== null && HARDWARE.includes(newest.trust);
+    const hardware = proof !== null && HARDWARE.includes(proof.trust);
     if (requested === 'no-phi') reasons.push('mode-no-phi');
-    if (requested === 'phi' && newest && !hardware) reasons.push('mode-exceeds-trust');
+    if (requested === 'phi' && proof && !hardware) reasons.push('mode-exceeds-trust');
     if (requested === 'phi' && !phiGranted?.()) reasons.push('mode-not-granted');
     return {
       open: reasons.length === 0,
       mode: requested === 'phi' && !hardware ? 'synthetic' : requested,
+      state: latched ? 'untrusted' : state,
       reasons,
-      evidenceId: newest?.id ?? null,
-      codeHash: newest?.codeHash ?? null,
+      warnings,
+      evidenceId: proof?.id ?? null,
+      codeHash: proof?.codeHash ?? null,
     };
   };
 
-  return {
-    state,
-    requireOpen() {
-      const now = state();
-      if (!now.open) throw errorOf('GATE_CLOSED', `The gate is closed: ${now.reasons.join(', ')}.`);
-      return now;
-    },
+  const requireOpen = (): GateState => {
+    const now = state();
+    if (!now.open) throw errorOf('GATE_CLOSED', `The gate is closed: ${now.reasons.join(', ')}.`);
+    return now;
   };
+
+  const onClose: Gate['onClose'] = (listener) => latch?.onOpen(() => listener()) ?? (() => {});
+  return { state, requireOpen, onClose };
 }
 
 const WATCH_MS = 1_000; // how late the log may name a change; the gate itself is computed at each question
 
-/** Records each change of the gate. A change that cannot be recorded (the log is down) is recorded once it can. */
-export function watchGate(gate: Gate, audit: Pick<AuditTrail, 'record'>, logger: Logger): { stop(): void } {
+/** What follows a change. Incidents have their own alarm (latch.ts), and cut in the turn in which they open (Gate.onClose). */
+export interface GateHooks {
+  /** What people should hear of: the gate degrades or closes, or is found closed, though its mode does not ask for that. */
+  alarm?(kind: 'gate-degraded' | 'gate-closed', codes: string[]): void;
+  /** No proof stands any more, for another reason than an incident. */
+  untrusted?(): void;
+}
+
+/**
+ * Records each change of the gate, with what was before. A change that cannot be recorded (the log is down) is recorded once
+ * it can.
+ */
+export function watchGate(
+  gate: Pick<Gate, 'state'>,
+  audit: Pick<AuditTrail, 'record'>,
+  logger: Logger,
+  hooks: GateHooks = {},
+): { stop(): void } {
+  const describe = ({ open, mode, state, reasons, warnings }: GateState): string =>
+    [open ? 'open' : 'closed', mode, state, ...reasons, ...warnings].join(' ');
   let recorded = '';
-  let logged = '';
+  let seen: GateState | null = null;
   let busy = false;
   const look = async (): Promise<void> => {
-    const { open, mode, reasons } = gate.state();
-    const now = `${open} ${mode} ${reasons.join(' ')}`;
-    if (now !== logged) logger[open ? 'info' : 'warn']('gate', { open, mode, reasons });
-    logged = now;
-    if (now === recorded || busy) return;
+    const now = gate.state();
+    const { open, mode, state, reasons, warnings } = now;
+    const before = seen;
+    seen = now;
+    if (!before || describe(now) !== describe(before)) {
+      logger[open && state === 'trusted' ? 'info' : 'warn']('gate', {
+        open,
+        mode,
+        state,
+        reasons: [...reasons, ...warnings],
+      });
+      const latched = reasons.includes('incident-open');
+      const asked = latched || reasons.every((reason) => reason.startsWith('mode-'));
+      if (before?.open !== false && !open && !asked) hooks.alarm?.('gate-closed', reasons);
+      if (before?.state === 'trusted' && state === 'degraded') hooks.alarm?.('gate-degraded', warnings);
+      if (state === 'untrusted' && before?.state !== 'untrusted' && !latched) hooks.untrusted?.();
+    }
+    if (describe(now) === recorded || busy) return;
     busy = true;
     try {
+      const facts = { open, mode, state, reasons: reasons.join(' '), warnings: warnings.join(' '), before: recorded };
       await audit.record({
         action: 'gate',
         actor: 'abaton',
         patient: null,
         object: null,
         outcome: open ? 'success' : 'failure',
-        facts: { open, mode, reasons: reasons.join(' ') },
+        facts,
       });
-      recorded = now;
+      recorded = describe(now);
     } catch {
       // the reason 'audit-unavailable' is in the next state; retried at the next look
     } finally {

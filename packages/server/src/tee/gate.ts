@@ -1,11 +1,23 @@
 /** Whether patient data may pass, in either direction, and why not (I1). */
 export type Mode = 'no-phi' | 'synthetic' | 'phi';
 
+/**
+ * What the proofs of this process say of it (attestation-tdx.md section 17): none yet; the newest verified; the newest
+ * failed for something that is late, and the last that verified stands for one interval more; nothing stands.
+ */
+export type AttestationState = 'pending' | 'trusted' | 'degraded' | 'untrusted';
+
 export interface GateState {
   open: boolean;
   mode: Mode;
-  /** Stable reason codes when closed, e.g. 'attestation-pending', 'attestation-stale', 'attestation-failed', 'audit-unavailable', 'mode-no-phi'. */
+  state: AttestationState;
+  /**
+   * Stable reason codes when closed: 'incident-open', 'attestation-pending', 'attestation-stale', 'attestation-failed' and
+   * the codes of the proof, 'audit-unavailable', 'clock-behind-log', 'mode-no-phi', 'mode-exceeds-trust', 'mode-not-granted'.
+   */
   reasons: string[];
+  /** While degraded: the codes that will close the gate unless a proof verifies. */
+  warnings: string[];
   /** Evidence that was valid when the state was computed: SHA-256 of the quote, hex; null before the first. */
   evidenceId: string | null;
   codeHash: string | null;
@@ -15,4 +27,9 @@ export interface Gate {
   state(): GateState;
   /** Throws GATE_CLOSED unless open. Called before PHI is taken and again before it is given out. */
   requireOpen(): GateState;
+  /**
+   * `listener` is called whenever an integrity failure opens an incident, in the turn in which that is seen: to cut what
+   * runs and to drop opened keys. Returns how to stop that.
+   */
+  onClose(listener: () => void): () => void;
 }

@@ -15,9 +15,13 @@ import {
   verifyEvidence,
 } from '@abaton/verify';
 import type { AuditEvent, AuditTrail } from '../audit/events.ts';
+import { errorOf } from '../errors.ts';
 import { type Logger, placeOf } from '../log.ts';
 import type { AgentInfo } from './agent-client.ts';
 import type { EvidenceBinding, EvidenceSource } from './evidence.ts';
+import { kindOfFailure } from './failure-kinds.ts';
+import { openIncidentsFact } from './incident.ts';
+import type { Latch } from './latch.ts';
 
 export interface SelfAttestation {
   /** SHA-256 of the quote, hex; null when there was no quote. */
@@ -38,12 +42,12 @@ export interface SelfAttestationMonitor {
   prove(): Promise<SelfAttestation>;
   /** Makes and judges one proof, records it, and makes it the newest. Never throws; concurrent calls share one proof. */
   attest(): Promise<SelfAttestation>;
-  /** Null before the first: pending. */
+  /** Null before the first: pending. Also null once an incident has ended, until a proof that began after that. */
   newest(): SelfAttestation | null;
-  /** Time since the newest began; Infinity before the first. */
+  /** The newest that verified; null when there is none, or what failed since then was more than transient. */
+  verified(): SelfAttestation | null;
+  /** Time since `verified` began; Infinity without one. */
   ageMs(): number;
-  /** One of the last 100, by id. */
-  find(id: string): SelfAttestation | null;
   /** Attests once per interval, and sooner after a failure, until `stop`. */
   start(): void;
   stop(): void;
@@ -57,16 +61,24 @@ export interface MonitorOptions {
   simulatedRootSha256: string | null;
   intervalMs: number;
   audit: Pick<AuditTrail, 'record'>;
+  /** Told of every failed proof. Absent: nothing latches. */
+  latch?: Latch;
+  /** Called with every recorded proof, good or bad: what is published. */
+  onProof?: (proof: SelfAttestation) => void;
   logger: Logger;
-  /** Wall clock; for tests. */
+  /** See clock.ts. Default: the clock of the host. */
   nowMs?: () => number;
+  clockBehind?: () => boolean;
 }
 
-const KEPT = 100; // about eight hours of proofs, 30 kB each
 const RETRY_MS = 15_000; // after a failure: the door is closed, so look again soon
 
-/** Pins what this process saw of itself at boot. */
-export function selfPolicy({ appCompose, keyProvider, measurements }: AgentInfo, binding: EvidenceBinding): Policy {
+/** Pins what this process saw of itself at boot. `gpu`: the manifest asks for NVIDIA H100, so that their evidence must be there. */
+export function selfPolicy(
+  { appCompose, keyProvider, measurements }: AgentInfo,
+  binding: EvidenceBinding,
+  { gpu = false } = {},
+): Policy {
   const { mrtd, rtmr0, rtmr1, rtmr2 } = measurements;
   return parsePolicy({
     version: 1,
@@ -76,22 +88,28 @@ export function selfPolicy({ appCompose, keyProvider, measurements }: AgentInfo,
     policySha256: [binding.policySha256],
     modelRegistrySha256: [binding.modelRegistrySha256],
     keyProviders: [keyProvider],
+    // whether an OCSP answer is demanded is for an outsider's policy to say: its service must not be able to close the door
+    gpu: gpu ? { architectures: ['HOPPER'], ocsp: 'optional' } : null,
   });
 }
 
 export function createSelfAttestation(options: MonitorOptions): SelfAttestationMonitor {
-  const { evidence, policy, tlsSpkiSha256, simulatedRootSha256, intervalMs, audit, logger, nowMs = Date.now } = options;
+  const { evidence, policy, tlsSpkiSha256, simulatedRootSha256, intervalMs, audit, latch, logger } = options;
+  const { nowMs = Date.now, clockBehind, onProof } = options;
   const cache = new VerifiedCache();
-  const kept = new Map<string, SelfAttestation>();
   let newest: SelfAttestation | null = null;
-  let began = { wall: 0, monotonic: 0 };
+  let verified: { proof: SelfAttestation; wall: number; monotonic: number } | null = null;
   let running: Promise<SelfAttestation> | null = null;
+  /** Counts ended incidents: a proof that began before the newest of them opens nothing. */
+  let life = 0;
   let timer: NodeJS.Timeout | null = null;
 
   const prove = async (): Promise<SelfAttestation> => {
     const at = new Date(nowMs()).toISOString();
     const nonce = randomBytes(32).toString('hex');
     try {
+      if (clockBehind?.())
+        throw errorOf('CLOCK_BEHIND_LOG', 'The clock of the host is behind the newest entry of the log.');
       const made = await evidence.evidenceFor(nonce);
       const verdict = await verifyEvidence({
         evidence: made,
@@ -116,26 +134,31 @@ export function createSelfAttestation(options: MonitorOptions): SelfAttestationM
     return { state: 'failed', codes: ['INTERNAL'] };
   };
 
-  const keep = (proof: SelfAttestation, since: typeof began): void => {
-    newest = proof;
-    began = since;
-    if (!proof.id) return;
-    kept.set(proof.id, proof);
-    for (const oldest of kept.keys()) if (kept.size > KEPT) kept.delete(oldest);
-  };
-
   const attestOnce = async (): Promise<SelfAttestation> => {
-    const since = { wall: nowMs(), monotonic: performance.now() };
+    const began = { life, wall: nowMs(), monotonic: performance.now() };
+    const keep = (proof: SelfAttestation): void => {
+      if (began.life === life) {
+        newest = proof;
+        if (proof.state === 'verified') verified = { proof, ...began };
+        else if (kindOfFailure(proof.codes) !== 'transient') verified = null;
+      }
+    };
     let proof = await prove();
-    if (proof.state === 'failed') keep(proof, since); // closes at once; what opens must first be durable in the log
-    try {
-      await audit.record(attestEvent(proof));
-    } catch (error) {
-      proof = { ...proof, ...failureOf(error) };
+    if (proof.state === 'failed') {
+      keep(proof); // closes at once; what opens must first be durable in the log
+      await latch?.report({ codes: proof.codes, evidenceId: proof.id });
     }
-    keep(proof, since);
+    try {
+      await audit.record(attestEvent(proof, latch));
+    } catch (error) {
+      // its own codes stay: a failure of the log must not pass for the whole cause
+      const { state, codes } = failureOf(error);
+      proof = { ...proof, state, codes: [...proof.codes, ...codes] };
+    }
+    keep(proof);
     const { state, codes, trust, id } = proof;
     logger[state === 'verified' ? 'info' : 'error']('self-attestation', { state, codes, trust, evidenceId: id });
+    onProof?.(proof);
     return proof;
   };
 
@@ -145,6 +168,12 @@ export function createSelfAttestation(options: MonitorOptions): SelfAttestationM
     });
     return running;
   };
+
+  latch?.onResolved(() => {
+    life++;
+    newest = null;
+    verified = null;
+  });
 
   const schedule = (): void => {
     const delay = newest?.state === 'verified' ? intervalMs : Math.min(intervalMs, RETRY_MS);
@@ -158,10 +187,10 @@ export function createSelfAttestation(options: MonitorOptions): SelfAttestationM
     prove,
     attest,
     newest: () => newest,
+    verified: () => verified?.proof ?? null,
     ageMs: () =>
       // the host owns the wall clock and may stop the other with the machine: the older answer counts
-      newest ? Math.max(nowMs() - began.wall, performance.now() - began.monotonic) : Number.POSITIVE_INFINITY,
-    find: (id) => kept.get(id) ?? null,
+      verified ? Math.max(nowMs() - verified.wall, performance.now() - verified.monotonic) : Number.POSITIVE_INFINITY,
     start: () => {
       if (!timer) schedule();
     },
@@ -179,11 +208,20 @@ function failedCodes({ valid, checks }: Verdict): string[] {
   return checks.filter(({ status }) => status === 'not-run').map(({ id }) => `not-run:${id}`);
 }
 
-const attestEvent = ({ id, state, codes, trust, codeHash, verdict }: SelfAttestation): AuditEvent => ({
+const attestEvent = (
+  { id, state, codes, trust, codeHash, verdict }: SelfAttestation,
+  latch: Latch | undefined,
+): AuditEvent => ({
   action: 'attest',
   actor: 'abaton',
   patient: null,
   object: id ? { kind: 'evidence', ref: id } : null,
   outcome: state === 'verified' ? 'success' : 'failure',
-  facts: { trust, codeHash, tcbStatus: verdict?.tcbStatus ?? null, codes: codes.join(' ') },
+  facts: {
+    trust,
+    codeHash,
+    tcbStatus: verdict?.tcbStatus ?? null,
+    codes: codes.join(' '),
+    ...(latch && openIncidentsFact(latch.open())),
+  },
 });

@@ -82,6 +82,14 @@ export class KeyHierarchy {
     return { keyholder: this.#secrets.keyholderShare ? 'held' : 'none', epoch: this.#epoch };
   }
 
+  /**
+   * Drops every opened patient key; the next use opens it again from its row. The bytes are not overwritten: work under way
+   * still holds them, and would seal under zeros.
+   */
+  forget(): void {
+    this.#cache.clear();
+  }
+
   /** The patient's keys; new ones are durable on return. */
   async forSealing(patient: PatientRef): Promise<PatientKeys> {
     const known = await this.#find(patient);

@@ -81,7 +81,6 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
   const trail: AuditTrail = { recordAll, record: async (event) => (await recordAll([event]))[0]! };
   const monitor = {
     newest: () => (world.attested ? report : null),
-    find: () => null,
     ageMs: () => 0,
   };
   const gate = createGateKeeper({

@@ -5,16 +5,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type SoftTee, startSoftTee } from '@abaton/soft-tee';
 import { createAuditTrail } from '../../src/audit/audit-trail.ts';
+import { type LogDisk, openDisk } from '../../src/audit/disk.ts';
 import type { AuditEvent, AuditTrail } from '../../src/audit/events.ts';
 import { openTileLog, type TileLog } from '../../src/audit/tile-log.ts';
 import { tlsSpkiSha256 } from '../../src/http/server.ts';
 import { createLogger } from '../../src/log.ts';
 import { type GuestAgent, openGuestAgent, type TlsKey } from '../../src/tee/agent-client.ts';
 import { bootAttested } from '../../src/tee/boot.ts';
+import { type Clock, createClock } from '../../src/tee/clock.ts';
 import { type CollateralSource, createCollateralSource } from '../../src/tee/collateral.ts';
 import { createEvidenceSource, type EvidenceBinding, type EvidenceSource } from '../../src/tee/evidence.ts';
 import type { Gate } from '../../src/tee/gate.ts';
 import { createGateKeeper } from '../../src/tee/gate-keeper.ts';
+import { readLogTail } from '../../src/tee/incident.ts';
+import { createLatch, type Latch } from '../../src/tee/latch.ts';
 import { createSelfAttestation, type SelfAttestationMonitor, selfPolicy } from '../../src/tee/self-attestation.ts';
 import { deriveTeeKeys } from '../../src/tee/tee-keys.ts';
 
@@ -26,6 +30,7 @@ export interface AttestedServer {
   key: TlsKey;
   log: TileLog;
   trail: AuditTrail;
+  latch: Latch;
   /** What was recorded, in order. */
   events: AuditEvent[];
   /** The operator's log. */
@@ -34,26 +39,55 @@ export interface AttestedServer {
   evidence: EvidenceSource;
   monitor: SelfAttestationMonitor;
   gate: Gate;
-  /** How far the wall clock runs ahead. */
+  /** How far the wall clock of the host runs ahead. */
   clock: { aheadMs: number };
+  /** Ours. */
+  time: Clock;
   /** As a machine that has never had any. */
   forgetCollateral(): void;
   boot(): Promise<void>;
+  /** Ends this process, as far as one can, and starts the next on the same disk and platform; not yet booted. */
+  restart(): Promise<AttestedServer>;
   close(): Promise<void>;
+}
+
+export interface AttestedOptions {
+  /** Whether the software TEE's root may be used for synthetic data. */
+  pinRoot?: boolean;
+  /** Whether integrity failures latch. */
+  latched?: boolean;
+  /** Of the log. */
+  disk?: (disk: LogDisk) => LogDisk;
 }
 
 export const INTERVAL_MS = 300_000;
 
-export async function startAttested(pinRoot = true): Promise<AttestedServer> {
+export async function startAttested(options: AttestedOptions = {}): Promise<AttestedServer> {
   const dir = mkdtempSync(join(tmpdir(), 'abaton-tee-'));
   const socket = join(dir, 'agent.sock');
   const tee = await startSoftTee({ state: join(dir, 'tee'), socket, compose: '{"name":"abaton"}' });
-  const agent = openGuestAgent(socket);
+  return startProcess(dir, tee, { aheadMs: 0 }, options);
+}
+
+async function startProcess(
+  dir: string,
+  tee: SoftTee,
+  clock: { aheadMs: number },
+  options: AttestedOptions,
+): Promise<AttestedServer> {
+  const { pinRoot = true, latched = false, disk = (real) => real } = options;
+  const agent = openGuestAgent(tee.socket);
   const keys = await deriveTeeKeys(agent);
   const key = await agent.getTlsKey({ subject: 'localhost', altNames: ['localhost'] });
-  const log = await openTileLog({ dir: join(dir, 'audit'), origin: 'abaton.test/audit', seed: keys.auditLog });
-  const clock = { aheadMs: 0 };
-  const nowMs = () => Date.now() + clock.aheadMs;
+  const log = await openTileLog({
+    dir: join(dir, 'audit'),
+    origin: 'abaton.test/audit',
+    seed: keys.auditLog,
+    disk: disk(await openDisk(join(dir, 'audit'))),
+  });
+  const { lastEntryMs, openIncidents } = await readLogTail(log);
+  const time = createClock({ lastEntryMs, wallMs: () => Date.now() + clock.aheadMs });
+  const { nowMs } = time;
   const durable = await createAuditTrail({
     log,
     auditKey: keys.auditEvents,
@@ -72,6 +106,7 @@ export async function startAttested(pinRoot = true): Promise<AttestedServer> {
   };
   const lines: string[] = [];
   const logger = createLogger((line) => lines.push(line));
+  const latch = createLatch({ open: openIncidents, audit: trail, logger, nowMs });
   const binding: EvidenceBinding = {
     tlsSpkiSha256: tlsSpkiSha256(key),
     manifestSha256: sha256('manifest'),
@@ -91,21 +126,31 @@ export async function startAttested(pinRoot = true): Promise<AttestedServer> {
     simulatedRootSha256: pinRoot ? tee.rootSha256 : null,
     intervalMs: INTERVAL_MS,
     audit: trail,
+    ...(latched && { latch }),
     logger,
     nowMs,
+    clockBehind: time.behind,
   });
   const gate = createGateKeeper({
     requested: 'synthetic',
     monitor,
+    ...(latched && { latch }),
+    clockBehind: time.behind,
     auditHealthy: () => log.healthy(),
     attestationIntervalMs: INTERVAL_MS,
   });
+  const end = async () => {
+    monitor.stop();
+    latch.stop();
+    await log.close();
+  };
   return {
     tee,
     agent,
     key,
     log,
     trail,
+    latch,
     events,
     lines,
     binding,
@@ -113,6 +158,7 @@ export async function startAttested(pinRoot = true): Promise<AttestedServer> {
     monitor,
     gate,
     clock,
+    time,
     forgetCollateral() {
       source = openSource();
     },
@@ -126,11 +172,15 @@ export async function startAttested(pinRoot = true): Promise<AttestedServer> {
           manifestSha256: binding.manifestSha256,
           modelRegistrySha256: binding.modelRegistrySha256,
         },
+        latched ? latch : undefined,
       );
     },
+    async restart() {
+      await end();
+      return startProcess(dir, tee, clock, options);
+    },
     async close() {
-      monitor.stop();
-      await log.close();
+      await end();
       await tee.close();
       rmSync(dir, { recursive: true });
     },

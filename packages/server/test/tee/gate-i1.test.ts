@@ -3,13 +3,14 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { FaultName } from '@abaton/soft-tee';
 import { createLogger } from '../../src/log.ts';
+import { FAILURE_KINDS } from '../../src/tee/failure-kinds.ts';
 import { createGateKeeper, watchGate } from '../../src/tee/gate-keeper.ts';
 import { createSelfAttestation, type SelfAttestation, selfPolicy } from '../../src/tee/self-attestation.ts';
 import { type AttestedServer, INTERVAL_MS, startAttested } from './attested-server.ts';
 
 let server: AttestedServer;
 before(async () => {
-  server = await startAttested();
+  server = await startAttested({ latched: true });
 });
 after(() => server.close());
 
@@ -53,23 +54,52 @@ const EXPECTED: Record<FaultName, string> = {
   'agent-down': 'AGENT_UNAVAILABLE',
 };
 
-for (const [fault, code] of Object.entries(EXPECTED) as [FaultName, string][]) {
-  test(`${fault} closes the gate with ${code}, is recorded, and recovery opens it again`, async () => {
-    const { tee, monitor, gate, events } = server;
+async function resolveAll({ latch }: AttestedServer): Promise<void> {
+  for (const { id } of [...latch.open()]) await latch.resolve(id, { facts: {} });
+}
+
+for (const [fault, code] of Object.entries(EXPECTED) as [FaultName, keyof typeof FAILURE_KINDS][]) {
+  const kind = FAILURE_KINDS[code];
+  test(`${fault} (${kind}) closes the gate with ${code} and is recorded`, async () => {
+    const { tee, monitor, gate, events, clock } = server;
     await tee.setFault(fault);
     server.forgetCollateral();
     await monitor.attest();
-    const { open, reasons } = gate.state();
-    assert.equal(open, false);
-    assert.equal(reasons[0], 'attestation-failed');
-    assert.ok(reasons.includes(code), reasons.join(' '));
+    if (kind === 'transient') {
+      const { open, state, reasons, warnings, evidenceId } = gate.state();
+      assert.deepEqual([open, state, reasons], [true, 'degraded', []]);
+      assert.ok(warnings.includes(code), warnings.join(' '));
+      assert.equal(evidenceId, monitor.verified()!.id, 'what is done meanwhile names the proof that stands');
+      clock.aheadMs += 2 * INTERVAL_MS;
+    }
+    const { open, state, reasons } = gate.state();
+    assert.deepEqual([open, state], [false, 'untrusted']);
+    assert.ok(reasons.includes('attestation-failed') && reasons.includes(code), reasons.join(' '));
+    assert.equal(reasons.includes('incident-open'), kind === 'integrity');
     assert.equal(events.at(-1)!.outcome, 'failure');
     assert.match(String(events.at(-1)!.facts!.codes), new RegExp(code));
     await tee.setFault(null);
     await monitor.attest();
-    assert.equal(gate.state().open, true);
+    assert.deepEqual(gate.state().reasons, kind === 'integrity' ? ['incident-open'] : []);
+    await resolveAll(server);
+    await monitor.attest();
+    assert.deepEqual([gate.state().open, gate.state().state], [true, 'trusted']);
   });
 }
+
+test('what stood while something was late falls with the first graver failure', async () => {
+  const { tee, monitor, gate } = server;
+  await tee.setFault('tcb-revoked');
+  server.forgetCollateral();
+  await monitor.attest();
+  await resolveAll(server);
+  await tee.setFault('agent-down');
+  await monitor.attest();
+  assert.deepEqual(gate.state().reasons, ['attestation-failed', 'AGENT_UNAVAILABLE']);
+  await tee.setFault(null);
+  await monitor.attest();
+  assert.equal(gate.state().open, true);
+});
 
 test('a service that answers with expired collateral does not close the gate while better is kept', async () => {
   const { tee, monitor, gate } = server;
@@ -88,7 +118,6 @@ test('a proof ages: after two intervals and the grace the gate closes by itself'
   assert.equal(gate.state().open, true);
   clock.aheadMs += 60_000;
   assert.deepEqual(gate.state().reasons, ['attestation-stale']);
-  clock.aheadMs -= 2 * INTERVAL_MS + 60_000;
   await monitor.attest();
   assert.equal(gate.state().open, true);
 });
@@ -113,7 +142,7 @@ test('a log that cannot commit closes the gate, and a verified proof that cannot
 });
 
 test('without the pinned root the software TEE opens nothing', async () => {
-  const other = await startAttested(false);
+  const other = await startAttested({ pinRoot: false });
   await other.boot();
   assert.equal(other.events[0]!.outcome, 'failure');
   assert.ok(other.gate.state().reasons.includes('ROOT_UNTRUSTED'));
@@ -145,10 +174,12 @@ test('no-phi is closed; phi is refused at the start; granted phi is not opened b
 
 test('changes of the gate are recorded', async () => {
   const { tee, monitor, gate, trail, events } = server;
+  const alarms: string[] = [];
   const watch = watchGate(
     gate,
     trail,
     createLogger(() => {}),
+    { alarm: (kind) => alarms.push(kind) },
   );
   const recorded = async (open: boolean) => {
     while (events.at(-1)?.action !== 'gate' || events.at(-1)?.facts?.open !== open)
@@ -158,20 +189,21 @@ test('changes of the gate are recorded', async () => {
   await tee.setFault('tcb-revoked');
   await monitor.attest();
   await recorded(false);
-  assert.match(String(events.at(-1)!.facts!.reasons), /attestation-failed TCB_REVOKED/);
+  assert.match(String(events.at(-1)!.facts!.reasons), /incident-open attestation-failed TCB_REVOKED/);
   await tee.setFault(null);
+  await resolveAll(server);
   await monitor.attest();
   await recorded(true);
+  assert.match(String(events.at(-1)!.facts!.before), /^closed synthetic untrusted incident-open/);
   watch.stop();
+  assert.deepEqual(alarms, [], 'an incident has its own alarm');
 });
 
-test('the last proofs are kept with their evidence, and concurrent calls share one', async () => {
+test('concurrent calls share one proof, which carries its evidence', async () => {
   const { monitor } = server;
   const [one, two] = await Promise.all([monitor.attest(), monitor.attest()]);
   assert.equal(one, two);
-  assert.equal(monitor.find(one.id!), one);
   assert.ok(one.evidence);
-  assert.equal(monitor.find('00'.repeat(32)), null);
 });
 
 test('the monitor proves once per interval, and stops', async () => {

@@ -1,0 +1,33 @@
+/**
+ * The gateway's log: JSON lines of codes, counts and times. There is no free text, so that nothing of a patient can get in:
+ * a value that is no short token, number or list of tokens is replaced by `?`.
+ */
+export type LogFields = Readonly<Record<string, string | number | boolean | null | readonly string[]>>;
+
+export interface Logger {
+  info(event: string, fields?: LogFields): void;
+  /** Somebody should look when it repeats. */
+  warn(event: string, fields?: LogFields): void;
+  /** Somebody should look now. */
+  alert(event: string, fields?: LogFields): void;
+}
+
+/** Codes, ids and digests: no spaces, so that no name or sentence fits. */
+const isToken = (value: unknown): boolean => typeof value === 'string' && /^[\w.:/-]{0,128}$/.test(value);
+
+const isPlain = (value: unknown): boolean =>
+  value === null || typeof value === 'boolean' || Number.isFinite(value) || isToken(value);
+
+/** `write` takes one line. */
+export function createLogger(write: (line: string) => void): Logger {
+  const at =
+    (level: string) =>
+    (event: string, fields: LogFields = {}) => {
+      const safe = Object.entries(fields).map(([name, value]) => {
+        const known = Array.isArray(value) ? value.every(isToken) : isPlain(value);
+        return [name, known ? value : '?'];
+      });
+      write(`${JSON.stringify({ time: new Date().toISOString(), level, event, ...Object.fromEntries(safe) })}\n`);
+    };
+  return { info: at('info'), warn: at('warn'), alert: at('alert') };
+}

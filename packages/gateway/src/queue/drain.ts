@@ -1,0 +1,119 @@
+/**
+ * Sends what is queued, oldest first, one at a time, while the door is open.
+ *
+ * | the service says | what follows |
+ * |---|---|
+ * | 200 | forwarded; the upload is deleted |
+ * | 408, 429, 503, 507, no answer | tried again, for as long as it takes |
+ * | another 5xx | tried 8 times, then kept as refused, so that it does not hold up the others |
+ * | anything else | kept as refused: 409, 400 … and 202, which says that some instances were not stored |
+ */
+
+import { AbatonError } from '@abaton/verify';
+import type { Link } from '../link.ts';
+import type { Logger } from '../log.ts';
+import { backoffMs, createSignal } from '../signal.ts';
+import type { Answer, Queue } from './queue.ts';
+
+const LOOK_MS = 1_000;
+const SILENCE_MS = 120_000; // as the service's idle limit: after so long without a byte taken or an answer, it hangs
+const MAX_ANSWER_BYTES = 16 * 2 ** 20; // 20 000 instances, the most that one request may hold, take 8 MB
+const TRY_AGAIN = [408, 429, 503, 507];
+const ATTEMPTS = 8; // about two minutes of backoff
+
+export interface Drain {
+  /** Ends after the attempt that runs; close the link first to end that too. */
+  stop(): Promise<void>;
+}
+
+export function startDrain(queue: Queue, link: Link, logger: Logger): Drain {
+  const stopping = createSignal();
+  let stopped = false;
+
+  const loop = async (): Promise<void> => {
+    let failures = 0;
+    while (!stopped) {
+      const id = queue.next();
+      if (id === null) await Promise.race([queue.changed(LOOK_MS), stopping.wait(LOOK_MS)]);
+      else if (!link.state().open) await Promise.race([link.changed(LOOK_MS), stopping.wait(LOOK_MS)]);
+      else if (await forwardOne(queue, link, logger, id, failures)) failures = 0;
+      else await stopping.wait(backoffMs(++failures));
+    }
+  };
+  const running = loop();
+  return {
+    async stop() {
+      stopped = true;
+      stopping.notify();
+      await running;
+    },
+  };
+}
+
+/** False: to be tried again. */
+async function forwardOne(queue: Queue, link: Link, logger: Logger, id: string, failures: number): Promise<boolean> {
+  try {
+    const answer = await send(queue, link, id);
+    const serverError = answer.status !== null && answer.status >= 500;
+    if (answer.status !== null && (TRY_AGAIN.includes(answer.status) || (serverError && failures + 1 < ATTEMPTS))) {
+      logger.warn('queue-waits', { ref: id, status: answer.status, attempt: failures + 1 });
+      return false;
+    }
+    await queue.settle(id, answer);
+    logger[answer.state === 'forwarded' ? 'info' : 'warn'](`queue-${answer.state}`, { ref: id, status: answer.status });
+    return true;
+  } catch (error) {
+    const code = error instanceof AbatonError ? error.code : ((error as NodeJS.ErrnoException).code ?? 'INTERNAL');
+    logger.warn('queue-waits', { ref: id, code, attempt: failures + 1 });
+    return false;
+  }
+}
+
+/** Throws what a lost connection throws. */
+async function send(queue: Queue, link: Link, id: string): Promise<Answer> {
+  const at = () => new Date().toISOString();
+  try {
+    const { request, body } = await queue.read(id);
+    return await link.run(async (connection, cut) => {
+      const silence = watchSilence();
+      try {
+        const response = await connection.request({
+          method: 'POST',
+          path: request.path,
+          headers: request.headers,
+          body: silence.watch(body),
+          signal: AbortSignal.any([cut, silence.signal]),
+        });
+        const bytes = await response.bytes(MAX_ANSWER_BYTES);
+        return {
+          state: response.status === 200 ? 'forwarded' : 'refused',
+          status: response.status,
+          contentType: response.headers['content-type'] ?? null,
+          body: Buffer.from(bytes).toString('utf8'),
+          at: at(),
+        };
+      } finally {
+        silence.end();
+      }
+    });
+  } catch (error) {
+    if (!(error instanceof AbatonError) || error.code !== 'OBJECT_DAMAGED') throw error;
+    return { state: 'refused', status: null, contentType: null, body: error.message, at: at() };
+  }
+}
+
+/** Aborts when nothing was taken of the body for so long. */
+function watchSilence() {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), SILENCE_MS);
+  return {
+    signal: controller.signal,
+    async *watch(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+      for await (const chunk of body) {
+        timer.refresh();
+        yield chunk;
+      }
+    },
+    end: () => clearTimeout(timer),
+  };
+}

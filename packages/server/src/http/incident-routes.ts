@@ -1,0 +1,58 @@
+/** Incidents: what happened, for everybody; and their end, for an officer of the manifest. No patient data passes here. */
+import { Hono } from 'hono';
+import { errorOf } from '../errors.ts';
+import type { Gate } from '../tee/gate.ts';
+import type { IncidentDesk } from '../tee/resolution.ts';
+import type { DoorEnv } from './door-env.ts';
+import { publicRead } from './public-read.ts';
+import { createRateLimit } from './rate-limit.ts';
+
+export interface IncidentDeps {
+  desk: IncidentDesk;
+  gate: Pick<Gate, 'state'>;
+}
+
+/** Text of 700 characters and some signature lines of 100. */
+const MAX_NOTE_BYTES = 8 * 1024;
+// an officer signs one at a time; a signature takes a millisecond to verify
+const RESOLUTIONS_PER_SECOND = 2;
+const RESOLUTION_BURST = 10;
+
+/**
+ * `GET /api/v1/incidents`: `{ incidents: [{ id, at, codes, evidenceId, state }] }`. `POST /api/v1/incidents/{id}/resolution`
+ * takes the signed note of tee/resolution.ts as `text/plain` and answers `{ incident, gate: { open, reasons } }`.
+ */
+export function incidentRoutes({ desk, gate }: IncidentDeps): Hono<DoorEnv> {
+  const limit = createRateLimit(RESOLUTIONS_PER_SECOND, RESOLUTION_BURST);
+  const app = new Hono<DoorEnv>();
+  publicRead(app, '/api/v1/incidents', (c) => c.json({ incidents: desk.list() }));
+  const path = '/api/v1/incidents/:id/resolution';
+  app.post(path, async (c) => {
+    if (!/^text\/plain(;|$)/i.test(c.req.header('content-type') ?? ''))
+      throw errorOf('MEDIA_TYPE_UNSUPPORTED', 'Send the signed note as text/plain.');
+    limit.take();
+    const incident = await desk.resolve(c.req.param('id'), await readText(c.req.raw.body));
+    const { open, reasons } = gate.state();
+    return c.json({ incident, gate: { open, reasons } });
+  });
+  app.all(path, (c) => {
+    c.header('allow', 'POST');
+    throw errorOf('METHOD_NOT_ALLOWED', 'This resource supports POST.');
+  });
+  return app;
+}
+
+async function readText(body: ReadableStream<Uint8Array> | null): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of body ?? []) {
+    bytes += chunk.length;
+    if (bytes > MAX_NOTE_BYTES) throw errorOf('TOO_LARGE', `A resolution has at most ${MAX_NOTE_BYTES} bytes.`);
+    chunks.push(chunk);
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks));
+  } catch (cause) {
+    throw errorOf('REQUEST_INVALID', 'A resolution is UTF-8 text.', { cause });
+  }
+}
