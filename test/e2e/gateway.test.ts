@@ -11,16 +11,20 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Gateway, type GatewayState, startGateway } from '@abaton/gateway';
 import { drawPhantom } from '../../packages/server/src/imaging/phantom.ts';
+import { enrolOfficer, type Officer } from './officer.ts';
 import { root, type Stack, startStack } from './stack.ts';
 
 const INTERVAL_MS = 1_000;
 const GUARD_MS = 60_000; // against hanging; nothing here is about speed
 
 let stack: Stack;
+let officer: Officer;
 let dir: string;
 before(async () => {
   stack = await startStack();
-  await stack.startServer({ ABATON_ATTESTATION_INTERVAL_MS: String(INTERVAL_MS) });
+  officer = enrolOfficer(stack);
+  const env = { ABATON_ATTESTATION_INTERVAL_MS: String(INTERVAL_MS), ABATON_MANIFEST: officer.manifestFile };
+  await stack.startServer(env);
   dir = mkdtempSync(join(tmpdir(), 'abaton-gateway-'));
 });
 after(async () => {
@@ -105,6 +109,8 @@ test('revoked while studies are sent: closed, then queued; cleared: drained, and
   assert.equal((await fetch(`${url}/dicom-web/studies`)).status, 503);
 
   await stack.softTee.setFault(null);
+  const resolved = async () => (await officer.resolveAll('a drill').catch(() => [])).length > 0;
+  await until('resolved, once the platform is as it was', resolved);
   await until('drained', () => isOpen(gateway.state()) && gateway.state().queue.queued === 0);
   assert.equal(gateway.state().queue.refused, 0);
   for (const { study } of acknowledged) {
