@@ -21,6 +21,11 @@ const RUNS: { name: string; files: string; env: Record<string, string> }[] = [
     files: 'test/e2e/kill.test.ts',
     env: { SOAK_KILLS: '100' },
   },
+  {
+    name: '24 simulated hours of attestation',
+    files: 'test/e2e/day.test.ts',
+    env: { SOAK: '1' },
+  },
 ];
 
 let failed = 0;

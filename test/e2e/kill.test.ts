@@ -4,13 +4,12 @@
  * `npm run soak` runs 100 random moments; the sample here prints its seed.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { awaitAnalysis, connectVerified } from '@abaton/client';
 import { DURABLE_STEPS, type DurableStep } from '../../packages/server/src/durable-step.ts';
 import { readDirectory } from '../../packages/server/test/audit/support.ts';
-import { root, type Stack, startStack } from './stack.ts';
+import { startLoad } from './load.ts';
+import { type Stack, startStack } from './stack.ts';
 
 const RANDOM_KILLS = Number(process.env.SOAK_KILLS ?? 4);
 const SEED = Number(process.env.SEED ?? Date.now() % 2 ** 31);
@@ -26,22 +25,6 @@ function random(seed: number): () => number {
     let t = Math.imul(a ^ (a >>> 15), 1 | a);
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-function startLoad(stack: Stack): { acknowledged: string[]; stop(): Promise<void> } {
-  const child = spawn(process.execPath, [`${root}/test/e2e/load-client.ts`, JSON.stringify(stack.trust())], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const acknowledged: string[] = [];
-  createInterface({ input: child.stdout }).on('line', (study) => acknowledged.push(study));
-  const exited = new Promise<void>((resolve) => child.on('close', () => resolve()));
-  return {
-    acknowledged,
-    stop() {
-      child.kill('SIGTERM');
-      return exited;
-    },
   };
 }
 

@@ -82,7 +82,7 @@ export async function openAttestation(options: AttestationOptions): Promise<Atte
     collateral: createCollateralSource({
       pccsUrls: config.pccsUrl.split(','),
       directory: join(dataDir, 'collateral'),
-      maxAgeMs: intervalMs, // a revocation closes the gate within one interval (I1)
+      maxAgeMs: intervalMs,
       nowMs,
       onTrouble: ({ kind }) => logger.warn('collateral-trouble', { kind }), // its message may hold an address
     }),

@@ -8,10 +8,10 @@ import { errorOf } from '../errors.ts';
 
 export interface CollateralSource {
   /**
-   * For the platform that made this quote. Throws COLLATERAL_UNAVAILABLE when no service answers and nothing is kept that
+   * For the platform that made this quote. `askAgain`: a service is asked even if the last answer is young. Throws COLLATERAL_UNAVAILABLE when no service answers and nothing is kept that
    * is still in date, and a VerificationError when the quote cannot be read.
    */
-  collateralFor(quote: Uint8Array): Promise<TdxCollateral>;
+  collateralFor(quote: Uint8Array, askAgain?: boolean): Promise<TdxCollateral>;
 }
 
 export interface CollateralOptions {
@@ -34,11 +34,11 @@ export function createCollateralSource({
   const store: CollateralStore = openCollateralStore({ ...options, nowMs });
   const current = new Map<string, { collateral: TdxCollateral; staleAtMs: number }>(); // a machine has one platform
   return {
-    async collateralFor(quote) {
+    async collateralFor(quote, askAgain = false) {
       const platform = readQuotePlatform(quote);
       const key = `${platform.fmspc} ${platform.ca}`;
       const known = current.get(key);
-      if (known && nowMs() < known.staleAtMs) return known.collateral;
+      if (!askAgain && known && nowMs() < known.staleAtMs) return known.collateral;
       try {
         const { collateral, dates, fresh } = await store.collateralFor(platform, (given) =>
           authenticateCollateral(given, quote),

@@ -68,7 +68,11 @@ export function createEvidenceSource({
         checkpoint: log.checkpoint(), // durable already, so the quote never runs ahead of the log
       };
       const { quote, eventLog } = await agent.getQuote(await computeReportData(reportData));
-      const [{ appCompose }, attached] = await Promise.all([agent.info(), collateral.collateralFor(quote)]);
+      const [{ appCompose }, attached] = await Promise.all([
+        agent.info(),
+        // what a stranger has fetched a moment ago may be older than a revocation: the door must close with the next proof (I1)
+        collateral.collateralFor(quote, own),
+      ]);
       return {
         version: 1,
         teeType: 'intel-tdx',
