@@ -58,7 +58,7 @@ async function startProcess(
         .split('\n')
         .filter((line) => line && !line.startsWith('{'));
       const Failure = code === 1 ? ConfigurationError : UnavailableError;
-      reject(new Failure('START_FAILED', `${name} ended with code ${code}.\n${said.join('\n')}`));
+      reject(new Failure('START_FAILED', `${name} ended with code ${code}. ${said.join(' ')}`));
     });
   });
   child.once('exit', (code, signal) => {

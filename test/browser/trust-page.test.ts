@@ -47,7 +47,7 @@ before(async () => {
     ...{ evidence, monitor, gate, log, readTile, logger },
     ...{ metrics: createMetrics(), version: '0.0.0' },
   });
-  app.route('/', trustRoutes({ reports, monitor, intervalMs: INTERVAL_MS, nowMs }));
+  app.route('/', trustRoutes({ reports, monitor, gate, intervalMs: INTERVAL_MS, nowMs }));
   const handler: Parameters<typeof openDoor>[0]['handler'] = (request, env) => app.fetch(request, env);
   door = await openDoor({ key: server.key, host: '127.0.0.1', port: 0, handler });
   url = `https://localhost:${door.port}/trust`;

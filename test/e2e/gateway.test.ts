@@ -74,8 +74,10 @@ test('a study goes in by DICOMweb, and its result comes back by all three ways',
   assert.equal(analysis.results[0]!.result.outcome, 'scored');
   const reports = await (await fetch(`${url}/fhir/R4/DiagnosticReport?identifier=urn:oid:${study}`)).json();
   assert.equal(reports.total, 1);
+  assert.ok(reports.entry[0].fullUrl.startsWith(`${url}/fhir/R4/`), 'links lead back to the gateway');
   const instances = await (await fetch(`${url}/dicom-web/studies/${study}/instances`)).json();
   assert.equal(instances.length, 2, 'the image and its SR');
+  for (const instance of instances) assert.ok(instance['00081190'].Value[0].startsWith(`${url}/dicom-web/`));
 });
 
 test('revoked while studies are sent: closed, then queued; cleared: drained, and nothing acknowledged is lost', {

@@ -99,7 +99,10 @@ addTrustOptions(incident.command('resolve <id>').description('verify, then sign 
   .requiredOption('--url <URL>', 'the server, such as https://localhost:8443')
   .requiredOption('--cause <TEXT>', 'the root cause: one line without patient data, for the audit log')
   .requiredOption('--key <FILE>', "the officer's signing key")
-  .requiredOption('--name <NAME>', 'name of the officer, as in the verifier key of the manifest')
+  .requiredOption(
+    '--name <NAME>',
+    'name of the officer in the verifier key of the manifest: what stands before its first +',
+  )
   .option('--json', 'print one JSON object and nothing else')
   .action((id, flags) => run(runIncidentResolve(id, flags)));
 
@@ -112,7 +115,7 @@ addTrustOptions(
   .requiredOption('--data-dir <DIR>', 'where uploads wait, encrypted, and the key to them')
   .option('--listen <ADDRESS>', 'IP address and port', '127.0.0.1:8042')
   .option('--interval <TIME>', 'between two verifications, such as 60s (default: 5m, which is also the most)')
-  .option('--max-queue-bytes <N>', 'what may wait at most (default: 20 GiB)')
+  .option('--max-queue-bytes <N>', 'bytes that may wait at most (default: 20 GiB, 21474836480)')
   .option('--tls-cert <FILE>', 'certificate chain, PEM: needed for an address other than loopback')
   .option('--tls-key <FILE>', 'its key, PEM')
   .action((flags) => run(runGateway(flags)));

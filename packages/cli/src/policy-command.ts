@@ -47,7 +47,7 @@ export function runPolicySign(
   const lines = others.map(({ name, id, signature }) => formatSignatureLine({ name, id }, signature));
   replace(file, `${text}\n${[...lines, line].join('')}`);
   const kept = others.length > 0 ? ` ${others.length} of others kept, not checked here.` : '';
-  process.stdout.write(`Signed by ${name}.${kept}\n`);
+  process.stdout.write(`Signed by ${vkeyOf(name, privateKey)}.${kept}\n`);
   return 0;
 }
 

@@ -117,11 +117,13 @@ test('only listed headers pass, either way', async () => {
       connection: 'x-hop',
       'x-hop': '1',
       'x-forwarded-for': '10.0.0.1',
+      forwarded: 'host="elsewhere.example";proto=https',
       te: 'trailers',
     },
   });
   const names = Object.keys(got).filter((name) => !name.startsWith(':'));
-  assert.deepEqual(names, ['accept']);
+  assert.deepEqual(names, ['accept', 'forwarded']);
+  assert.equal(got.forwarded, `host="${new URL(running.url).host}";proto=http`, 'so that links lead back here');
   assert.deepEqual(
     [
       headers['content-type'],

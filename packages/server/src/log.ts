@@ -37,6 +37,7 @@ const FIELDS = {
   mode: 'token',
   open: 'boolean',
   reasons: 'tokens',
+  warnings: 'tokens',
   state: 'token',
   trust: 'token',
   evidenceId: 'token',

@@ -156,7 +156,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   app.route('/', incidentRoutes({ desk: attestation.desk, gate }));
   app.route(
     '/',
-    trustRoutes({ reports: attestation.reports, monitor, intervalMs: config.attestationIntervalMs, nowMs }),
+    trustRoutes({ reports: attestation.reports, monitor, gate, intervalMs: config.attestationIntervalMs, nowMs }),
   );
   if (domain) app.route('/', domainRoutes(domain));
   const handler: FetchHandler = (request, env) => app.fetch(request, env);

@@ -82,6 +82,8 @@ async function enqueue({ queue, logger, ...deps }: HandlerDeps, request: Incomin
   answerJson(response, 202, { queued: id }, { location: `/queue/${id}` });
 }
 
+const schemeOf = ({ socket }: IncomingMessage): string => ('encrypted' in socket ? 'https' : 'http');
+
 async function forward(deps: HandlerDeps, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const gone = new AbortController();
   response.once('close', () => gone.abort());
@@ -89,7 +91,11 @@ async function forward(deps: HandlerDeps, request: IncomingMessage, response: Se
     const answer = await connection.request({
       method: request.method!,
       path: request.url!,
-      headers: requestHeaders(request.headers),
+      // links in answers must lead back here, not around the verified connection (RFC 7239)
+      headers: {
+        ...requestHeaders(request.headers),
+        forwarded: `host="${request.headers.host}";proto=${schemeOf(request)}`,
+      },
       signal: AbortSignal.any([cut, gone.signal]),
       ...(hasBody(request) ? { body: readBody(request, deps.maxBodyBytes, deps.patienceMs) } : {}),
     });

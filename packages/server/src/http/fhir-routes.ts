@@ -8,6 +8,7 @@ import type { Gate } from '../tee/gate.ts';
 import { requireAccepted } from './dicomweb/media-types.ts';
 import { permitDisclosure } from './disclosure.ts';
 import type { DoorEnv } from './door-env.ts';
+import { publicOrigin } from './public-origin.ts';
 
 export interface FhirDeps {
   gate: Gate;
@@ -22,7 +23,7 @@ const STUDY_IDENTIFIER = /^(?:urn:dicom:uid\|)?urn:oid:([0-9.]{1,64})$/;
 
 export function fhirRoutes({ gate, archive, trail }: FhirDeps): Hono<DoorEnv> {
   const app = new Hono<DoorEnv>();
-  const base = (c: Context) => new URL(c.req.url).origin + ROOT;
+  const base = (c: Context) => publicOrigin(c) + ROOT;
 
   const reportOf = async ({ study, body }: StoredResult): Promise<DiagnosticReport> => {
     const { source, studyInstanceUid } = body;

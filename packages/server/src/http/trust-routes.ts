@@ -5,10 +5,12 @@
  */
 import { type Context, Hono } from 'hono';
 import { errorOf } from '../errors.ts';
+import type { Gate } from '../tee/gate.ts';
 import type { SelfAttestationMonitor } from '../tee/self-attestation.ts';
 import type { ReportLedger } from '../trust/report-ledger.ts';
 import type { Summary } from '../trust/summary-line.ts';
 import type { DoorEnv } from './door-env.ts';
+import { publicOrigin } from './public-origin.ts';
 import { publicRead } from './public-read.ts';
 import { createRateLimit } from './rate-limit.ts';
 import { renderBadge } from './trust/badge.ts';
@@ -20,6 +22,7 @@ export interface TrustDeps {
   /** Null: reports are not published. */
   reports: ReportLedger | null;
   monitor: Pick<SelfAttestationMonitor, 'newest'>;
+  gate: Pick<Gate, 'state'>;
   /** Between two of the server's own proofs. */
   intervalMs: number;
   nowMs: () => number;
@@ -40,7 +43,7 @@ const PAGE_POLICY = [
   ...["require-trusted-types-for 'script'", "trusted-types 'none'"],
 ].join('; ');
 
-export function trustRoutes({ reports, monitor, intervalMs, nowMs }: TrustDeps): Hono<DoorEnv> {
+export function trustRoutes({ reports, monitor, gate, intervalMs, nowMs }: TrustDeps): Hono<DoorEnv> {
   const limit = createRateLimit(READS_PER_SECOND, READ_BURST);
   const page = loadPageFiles();
   const app = new Hono<DoorEnv>();
@@ -51,10 +54,15 @@ export function trustRoutes({ reports, monitor, intervalMs, nowMs }: TrustDeps):
     return reports;
   };
 
+  const standing = (ledger: ReportLedger) =>
+    standingOf(ledger, { intervalMs, nowMs: nowMs(), incidentOpen: gate.state().reasons.includes('incident-open') });
+
+  publicRead(app, '/', (c) => c.redirect('/trust', 302)); // what a person types into a browser
+
   publicRead(app, '/attestations', (c) => {
     const ledger = published();
     const listed = pageOf(ledger.summaries(), readPaging(c));
-    const { continuity } = standingOf(ledger, intervalMs, nowMs());
+    const { continuity } = standing(ledger);
     return c.json({ ...listed, continuity, intervalMs, graceMs: GRACE_MS, vkey: ledger.vkey });
   });
 
@@ -69,7 +77,7 @@ export function trustRoutes({ reports, monitor, intervalMs, nowMs }: TrustDeps):
   });
 
   publicRead(app, '/badge.svg', (c) =>
-    c.body(renderBadge(standingOf(published(), intervalMs, nowMs())), 200, {
+    c.body(renderBadge(standing(published()), nowMs()), 200, {
       'content-type': 'image/svg+xml; charset=utf-8',
       'cache-control': 'public, max-age=60', // a fifth of the default interval
     }),
@@ -78,11 +86,11 @@ export function trustRoutes({ reports, monitor, intervalMs, nowMs }: TrustDeps):
   publicRead(app, '/trust', (c) => {
     limit.take();
     const now = nowMs();
-    const standing = reports && standingOf(reports, intervalMs, now);
+    const found = reports && standing(reports);
     const facts = {
-      origin: new URL(c.req.url).origin,
-      published: reports && standing && { standing, proofs: reports.proofs(), vkey: reports.vkey },
-      simulated: [standing?.trust, monitor.newest()?.trust].includes('simulated'),
+      origin: publicOrigin(c),
+      published: reports && found && { standing: found, proofs: reports.proofs(), vkey: reports.vkey },
+      simulated: [found?.trust, monitor.newest()?.trust].includes('simulated'),
       ...{ intervalMs, nowMs: now, script: page.script, style: page.style, icon: page.icon },
     };
     return c.body(renderPage(facts), 200, {

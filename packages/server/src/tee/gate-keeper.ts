@@ -12,7 +12,7 @@ export interface GateKeeperOptions {
   requested: Mode;
   monitor: Proofs;
   /** Absent: nothing latches. */
-  latch?: Pick<Latch, 'open' | 'unwritten' | 'onOpen'>;
+  latch?: Pick<Latch, 'open' | 'onOpen'>;
   auditHealthy: () => boolean;
   /** See clock.ts. Absent: the clock of the host is believed. */
   clockBehind?: () => boolean;
@@ -36,7 +36,7 @@ export function createGateKeeper(options: GateKeeperOptions): Gate {
     const { state, reasons: failures, warnings, proof } = judgeProofs(monitor, attestationIntervalMs);
     const latched = latch !== undefined && latch.open().length > 0;
     const reasons = latched ? ['incident-open', ...failures] : failures;
-    if (!auditHealthy() || latch?.unwritten()) reasons.push('audit-unavailable');
+    if (!auditHealthy()) reasons.push('audit-unavailable');
     if (clockBehind?.()) reasons.push('clock-behind-log');
     // I5: which root verified the quote decides, and a simulated one never carries patient data
     const hardware = proof !== null && HARDWARE.includes(proof.trust);
@@ -56,7 +56,8 @@ export function createGateKeeper(options: GateKeeperOptions): Gate {
 
   const requireOpen = (): GateState => {
     const now = state();
-    if (!now.open) throw errorOf('GATE_CLOSED', `The gate is closed: ${now.reasons.join(', ')}.`);
+    const remedy = now.reasons.includes('incident-open') ? ' An officer has to end the incident.' : '';
+    if (!now.open) throw errorOf('GATE_CLOSED', `The gate is closed: ${now.reasons.join(', ')}.${remedy}`);
     return now;
   };
 
@@ -99,7 +100,8 @@ export function watchGate(
         open,
         mode,
         state,
-        reasons: [...reasons, ...warnings],
+        reasons,
+        warnings,
       });
       const latched = reasons.includes('incident-open');
       const asked = latched || reasons.every((reason) => reason.startsWith('mode-'));

@@ -18,8 +18,6 @@ export interface Latch {
   open(): readonly Incident[];
   /** The open ones and the last 100 that were resolved under this process, oldest first. */
   list(): readonly ListedIncident[];
-  /** True while an incident could not be written to the log. */
-  unwritten(): boolean;
   /**
    * Opens an incident when these codes speak of integrity and no open incident has them all already. On return its entry
    * is durable, or was refused by the log and is tried again each second. Never throws.
@@ -86,7 +84,6 @@ export function createLatch({ open: found, audit, logger, nowMs }: LatchOptions)
       ...resolved.map((incident) => ({ ...incident, state: 'resolved' as const })),
       ...open.map((incident) => ({ ...incident, state: 'open' as const })),
     ],
-    unwritten: () => unwritten.size > 0,
     async report({ codes, evidenceId }) {
       if (kindOfFailure(codes) !== 'integrity') return;
       const grave = codes.filter(isIntegrity);

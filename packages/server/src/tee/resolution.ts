@@ -115,7 +115,11 @@ function readNote(note: string, signers: readonly Signer[]): { text: string; off
     );
     return { text, officer: signers.find(({ vkey }) => vkey === signedBy[0])!.name };
   } catch (cause) {
-    throw errorOf('RESOLUTION_INVALID', 'The resolution is not signed by an officer of the manifest.', { cause });
+    throw errorOf(
+      'RESOLUTION_INVALID',
+      'The resolution is not signed by a security-officer or privacy-officer of the manifest.',
+      { cause },
+    );
   }
 }
 

@@ -57,7 +57,7 @@ async function openCentre(change: Partial<TrustDeps> = {}) {
     ...{ evidence, monitor, gate, log, readTile: async () => null, logger },
     ...{ metrics: createMetrics(), version: '0.0.0' },
   });
-  app.route('/', trustRoutes({ reports, monitor, intervalMs: INTERVAL_MS, nowMs: () => nowMs, ...change }));
+  app.route('/', trustRoutes({ reports, monitor, gate, intervalMs: INTERVAL_MS, nowMs: () => nowMs, ...change }));
   const handler: Parameters<typeof openDoor>[0]['handler'] = (request, env) => app.fetch(request, env);
   const door: Door = await openDoor({ key: server.key, host: '127.0.0.1', port: 0, handler });
   const url = `https://localhost:${door.port}`;
@@ -144,7 +144,7 @@ test('a report is a note of the key that the list names; another id is not found
     const signed = verifyNote(text, [parseVkey(reports.vkey)]);
     assert.equal(JSON.parse(signed.text).id, id);
     assert.equal(JSON.parse(signed.text).evidence.reportData.manifestSha256, server.binding.manifestSha256);
-    for (const other of ['0'.repeat(64), '..%2fsummaries', '%2e%2e', `${id}.tmp`, 'x'.repeat(5000)])
+    for (const other of ['0'.repeat(64), '..%2fsummaries', '%252e%252e', `${id}.tmp`, 'x'.repeat(5000)])
       assert.equal((await ask(`/attestations/${other}`)).status, 404, other);
   }));
 
@@ -160,11 +160,13 @@ test('the badge says SIMULATED and its state, and holds nothing that runs or loa
     assert.doesNotMatch(text.replace('http://www.w3.org/2000/svg', ''), /script|href|url\(|style|https?:|on[a-z]+=/i);
     return /<title>(.*)<\/title>/.exec(text)![1];
   };
-  assert.match((await badgeOf())!, /^attestation: SIMULATED · verified · 30 d 0\.0\d %$/);
+  assert.match((await badgeOf())!, /^attestation: SIMULATED · verified · since \d{4}-\d\d-\d\d \d+\.\d\d %$/);
+  const closed = { ...server.gate.state(), reasons: ['incident-open'] };
+  assert.match((await badgeOf({ gate: { state: () => closed } }))!, /SIMULATED · incident/);
   const later = nowMs + LIFE_MS + 1000;
   assert.match((await badgeOf({ nowMs: () => later }))!, /SIMULATED · stale/);
   const down = await openReports('down');
-  assert.equal(await badgeOf({ reports: down }), 'attestation: no root · pending · 30 d 0.00 %');
+  assert.equal(await badgeOf({ reports: down }), 'attestation: no root · pending · 30 days 0.00 %');
   const newest = server.monitor.newest()!;
   await down.record(newest);
   await down.record({

@@ -18,8 +18,8 @@ async function fail({ tee, monitor, ...server }: AttestedServer, fault: Paramete
   return monitor.attest();
 }
 
-const untilSettled = async (isSettled: () => boolean) => {
-  while (!isSettled()) await new Promise((resolve) => setTimeout(resolve, 20));
+const untilSettled = async (isSettled: () => boolean | Promise<boolean>) => {
+  while (!(await isSettled())) await new Promise((resolve) => setTimeout(resolve, 20));
 };
 
 test('a revocation latches: in the log before the proof, over good proofs and restarts', async () => {
@@ -107,7 +107,7 @@ test('while the log takes nothing the gate is closed all the same, and the entry
   const [incident] = server.latch.open();
   await assert.rejects(server.latch.resolve(incident!.id, { facts: {} }), { code: 'AUDIT_UNAVAILABLE' });
   full = false;
-  await untilSettled(() => !server.latch.unwritten());
+  await untilSettled(async () => (await entriesOf(server)).some(({ action }) => action === 'incident'));
   const written = (await entriesOf(server)).filter(({ action }) => action === 'incident');
   assert.ok(written.length >= 1 && written.every(({ object }) => object!.ref === incident!.id));
   const again = await server.restart();

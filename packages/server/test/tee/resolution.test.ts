@@ -92,10 +92,13 @@ test('what does not hold is refused with its code, and the gate stays closed', a
   const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000).toISOString();
   const good = textOf(id);
   const refused: Record<string, [string, RegExp]> = {
-    'by a stranger': [signed(good, stranger), /not signed by an officer/],
-    'by an officer of another role': [signed(good, bo), /not signed by an officer/],
-    unsigned: [good, /not signed by an officer/],
-    'signed, then changed': [signed(good, anna).replace('node 7', 'node 8'), /not signed by an officer/],
+    'by a stranger': [signed(good, stranger), /not signed by a security-officer or privacy-officer/],
+    'by an officer of another role': [signed(good, bo), /not signed by a security-officer or privacy-officer/],
+    unsigned: [good, /not signed by a security-officer or privacy-officer/],
+    'signed, then changed': [
+      signed(good, anna).replace('node 7', 'node 8'),
+      /not signed by a security-officer or privacy-officer/,
+    ],
     'for another incident': [signed(textOf('00'.repeat(8)), anna), /another incident/],
     'for another log': [signed(textOf(id, { origin: 'other.test/audit' }), anna), /another log/],
     'something else that she has signed': [signed(textOf(id, { title: 'abaton policy v1' }), anna), /it is no/],

@@ -2,6 +2,7 @@
 import { type Context, Hono } from 'hono';
 import { errorOf } from '../../errors.ts';
 import type { DoorEnv } from '../door-env.ts';
+import { publicOrigin } from '../public-origin.ts';
 import type { DicomwebDeps } from './deps.ts';
 import { search } from './qido.ts';
 import type { Level } from './qido-query.ts';
@@ -17,7 +18,7 @@ const MAX_SEARCHES = 8;
 export function dicomwebRoutes(deps: DicomwebDeps): Hono<DoorEnv> {
   const app = new Hono<DoorEnv>();
   const store = createStore(deps);
-  const base = (c: Context) => new URL(c.req.url).origin + ROOT;
+  const base = (c: Context<DoorEnv>) => publicOrigin(c) + ROOT;
 
   const resources: Record<string, (c: Context<DoorEnv>) => Promise<Response>> = {};
   let searching = 0;

@@ -4,7 +4,7 @@
  */
 import type { Proof } from '../../trust/continuity.ts';
 import { type Markup, markup } from './markup.ts';
-import { GRACE_MS, percent, type Standing } from './standing.ts';
+import { GRACE_MS, longestOf, percent, type Standing } from './standing.ts';
 import { renderTimeline } from './timeline.ts';
 
 export interface PageFacts {
@@ -84,17 +84,23 @@ manifest). Fresh evidence is given to everybody all the same, and is checked her
 </section>`;
   const { standing, proofs } = published;
   const { state, newest, continuity } = standing;
+  const longest = longestOf(continuity, nowMs);
   return markup`<section class="card" aria-labelledby="record-title">
 <h2 id="record-title">The server’s own record</h2>
 <p>Every ${duration(intervalMs)} the server proves itself to itself, and closes its door when it cannot. That is what it
 <em>claims</em>; each report is signed by a key that exists only inside.</p>
-<p class="state" data-state="${state}"><span class="dot"></span>Newest proof: <strong>${state}</strong>${
-    newest ? markup` <time datetime="${newest.at}">${utc(newest.at)}</time>` : ''
-  }</p>
+${
+  state === 'incident'
+    ? markup`<p class="state" data-state="failed"><span class="dot"></span><strong>The door is closed: an incident is open.</strong>
+Whatever later proofs say, it stays so until an officer has signed the cause. <a href="/api/v1/incidents">Incidents</a></p>`
+    : ''
+}<p class="state" data-state="${newest?.state ?? 'pending'}"><span class="dot"></span>Newest proof: <strong>${
+    state === 'incident' ? (newest?.state ?? 'pending') : state
+  }</strong>${newest ? markup` <time datetime="${newest.at}">${utc(newest.at)}</time>` : ''}</p>
 ${newest && newest.codes.length > 0 ? markup`<p>Because of <code>${newest.codes.join(' ')}</code>.</p>` : ''}
 <dl class="numbers">
 <div><dt>24 hours</dt><dd>${percent(continuity.last24h)}</dd></div>
-<div><dt>30 days</dt><dd>${percent(continuity.last30d)}</dd></div>
+<div><dt>${longest.label}</dt><dd>${percent(longest.part)}</dd></div>
 </dl>
 <figure>
 ${renderTimeline(proofs, continuity.last24h, intervalMs + GRACE_MS, nowMs)}
