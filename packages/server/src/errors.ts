@@ -84,7 +84,8 @@ export const ERRORS = {
     status: 503,
     issue: 'transient',
     meaning: 'The guest agent does not answer.',
-    remedy: 'Check that the agent socket is mounted; the server keeps retrying.',
+    remedy:
+      'Mount the agent socket, or name it with DSTACK_SIMULATOR_ENDPOINT. A running server keeps retrying; one that starts ends.',
   },
   COLLATERAL_UNAVAILABLE: {
     class: 'retry',

@@ -135,6 +135,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
     metrics,
     logger,
     version,
+    residualRisks: attestation.residualRisks,
   });
   const { maxInstanceBytes, maxHeaderBytes, maxConcurrentUploads } = config;
   app.route(

@@ -54,6 +54,8 @@ export interface Attestation {
   monitor: SelfAttestationMonitor;
   gate: Gate;
   desk: IncidentDesk;
+  /** What `/healthz` says for as long as it is so: who cannot be told. */
+  residualRisks: string[];
   /** Null: the manifest does not ask for public reports. */
   reports: ReportLedger | null;
   /** Returns the proof that the door opens with, or stays closed. Throws AUDIT_UNAVAILABLE. */
@@ -134,6 +136,7 @@ export async function openAttestation(options: AttestationOptions): Promise<Atte
     monitor,
     gate,
     desk,
+    residualRisks: unreachable(options),
     reports,
     boot: (version) =>
       bootAttested(
@@ -165,14 +168,19 @@ export async function openAttestation(options: AttestationOptions): Promise<Atte
   };
 }
 
+function unreachable({ config, manifest }: AttestationOptions): string[] {
+  const { security_contacts: contacts = [] } = manifest.content;
+  if (contacts.length === 0) return ['The manifest names no security contact: nobody is told of an incident.'];
+  if (config.smtpUrl === null && contacts.some((contact) => contact.startsWith('mailto:')))
+    return ['ABATON_SMTP_URL is not set: security contacts with an address of mail are not told of an incident.'];
+  return [];
+}
+
 /** Each try is in the log: who was told, when, and who could not be. */
 function openAlerts({ config, manifest, trail, clock, logger }: AttestationOptions): Promise<Alerts> {
   const { app_name: app, security_contacts: contacts = [] } = manifest.content;
   const { smtpUrl: url, smtpFrom: from } = config;
   if (url !== null && from === null) throw errorOf('SETTING_INVALID', 'ABATON_SMTP_URL needs ABATON_SMTP_FROM.');
-  if (contacts.length === 0) logger.warn('no-security-contacts');
-  else if (url === null && contacts.some((contact) => contact.startsWith('mailto:')))
-    logger.warn('mail-contacts-unreachable'); // they are tried all the same, and the log says how that ends
   return createAlerts({
     app,
     contacts,

@@ -11,6 +11,8 @@ export interface OperationsDeps extends Pick<LogDeps, 'log'> {
   gate: Gate;
   monitor: Pick<SelfAttestationMonitor, 'newest'>;
   metrics: Metrics;
+  /** Of this deployment, beside those that every one has. */
+  residualRisks?: readonly string[];
   /** Release of Abaton. */
   version: string;
 }
@@ -19,7 +21,14 @@ const RESIDUAL_RISKS = [
   'No keyholder holds a share of the keys: whoever may authorise new code for this app can open stored data with it.',
 ];
 
-export function operationsRoutes({ gate, monitor, log, metrics, version }: OperationsDeps): Hono<DoorEnv> {
+export function operationsRoutes({
+  gate,
+  monitor,
+  log,
+  metrics,
+  version,
+  residualRisks = [],
+}: OperationsDeps): Hono<DoorEnv> {
   const app = new Hono<DoorEnv>();
   metrics.gauge('abaton_gate_open', '1 while patient data may pass.', () => Number(gate.state().open));
   metrics.gauge('abaton_audit_entries', 'Entries of the audit log.', () => log.size());
@@ -67,7 +76,7 @@ export function operationsRoutes({ gate, monitor, log, metrics, version }: Opera
       attestation: attestation(),
       audit: { healthy: log.healthy(), entries: log.size() },
       keyholder: 'none',
-      residualRisks: RESIDUAL_RISKS,
+      residualRisks: [...RESIDUAL_RISKS, ...residualRisks],
     };
     return c.json(body, open ? 200 : 503);
   });
