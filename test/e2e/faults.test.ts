@@ -16,7 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { connectVerified, NotVerifiedError, sendFiles, verifyAttestation } from '@abaton/client';
 import { summarizeVerdict, type Verdict } from '@abaton/verify';
 import { drawPhantom } from '../../packages/server/src/imaging/phantom.ts';
-import { FAILURE_KINDS } from '../../packages/server/src/tee/failure-kinds.ts';
+import { kindOfCode } from '../../packages/server/src/tee/failure-kinds.ts';
 import { FAULTS, type FaultName } from '../../packages/soft-tee/src/faults.ts';
 import { enrolOfficer, type Officer } from './officer.ts';
 import { root, type ServerProcess, type Stack, startStack } from './stack.ts';
@@ -150,7 +150,7 @@ async function assertClosed(since: string, code: string): Promise<void> {
   assert.equal(health.attestation.state, 'failed');
   // for what is only late the last proof stands for one interval more
   for (const deadline = Date.now() + GUARD_MS; health.status === 'open'; health = await healthAfter(since)) {
-    assert.equal(FAILURE_KINDS[code as keyof typeof FAILURE_KINDS], 'transient', code);
+    assert.equal(kindOfCode(code), 'transient', code);
     assert.ok(Date.now() < deadline, 'does not close');
     await sleep(50);
   }
@@ -161,7 +161,7 @@ async function assertClosed(since: string, code: string): Promise<void> {
 }
 
 async function assertOpen(since: string, code: string): Promise<void> {
-  const integrity = FAILURE_KINDS[code as keyof typeof FAILURE_KINDS] === 'integrity';
+  const integrity = kindOfCode(code) === 'integrity';
   const { reasons: before } = await healthAfter(since);
   assert.equal(before.includes('incident-open'), integrity, before.join(' '));
   const resolved = await officer.resolveAll('a fault of the test');

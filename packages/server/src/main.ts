@@ -38,7 +38,7 @@ import { openAttestation } from './open-attestation.ts';
 import { openState, verifyLogPresent } from './open-state.ts';
 import { openGuestAgent } from './tee/agent-client.ts';
 import { createClock } from './tee/clock.ts';
-import { readLogTail } from './tee/incident.ts';
+import { readLogTail } from './tee/log-tail.ts';
 import { deriveTeeKeys } from './tee/tee-keys.ts';
 
 const STEP_SECONDS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5]; // from one fsync to a slow model
@@ -75,7 +75,14 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   const { lastEntryMs, openIncidents } = await readLogTail(log);
   const clock = createClock({ lastEntryMs }); // the host's own may be behind what is recorded (I11)
   const { nowMs } = clock;
-  const trail = await createAuditTrail({ log, auditKey: keys.auditEvents, tenant, bootId: randomUUID(), nowMs });
+  const trail = createAuditTrail({
+    log,
+    auditKey: keys.auditEvents,
+    tenant,
+    bootId: randomUUID(),
+    lastEntryMs,
+    nowMs,
+  });
 
   const domain = config.domain
     ? await openDomainCertificate(keys.tlsDomain, config.domain, config.domainCertificate, nowMs)

@@ -1,7 +1,6 @@
 /** Events become log entries: JCS JSON, version 1, with whatever identifies somebody keyed or sealed. */
 import { randomBytes } from 'node:crypto';
 import { canonicalize } from '@abaton/verify';
-import { errorOf } from '../errors.ts';
 import { AuditKeys } from './audit-keys.ts';
 import type { AuditEvent, AuditTrail } from './events.ts';
 import type { AuditLog } from './log.ts';
@@ -38,14 +37,15 @@ export interface AuditTrailOptions {
   tenant: string;
   /** Id of this boot, random: it selects the key that details are sealed under. */
   bootId: string;
+  /** Time of the newest entry (tee/log-tail.ts): nothing is recorded as older (I11). -Infinity for an empty log. */
+  lastEntryMs: number;
   nowMs: () => number;
 }
 
-/** Reads the last entry's time, so that the clock of the host cannot go behind it. Throws LOG_CORRUPT, AUDIT_UNAVAILABLE. */
-export async function createAuditTrail(options: AuditTrailOptions): Promise<AuditTrail> {
+export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
   const { log, auditKey, tenant, bootId, nowMs } = options;
   const keys = new AuditKeys(auditKey, tenant);
-  let lastMs = log.size() === 0 ? Number.NEGATIVE_INFINITY : timeOf(await log.entry(log.size() - 1));
+  let lastMs = options.lastEntryMs;
 
   const format = ({ action, actor, patient, object, outcome, facts = {}, detail }: AuditEvent): string => {
     lastMs = Math.max(lastMs, nowMs());
@@ -68,12 +68,4 @@ export async function createAuditTrail(options: AuditTrailOptions): Promise<Audi
   const record = async (event: AuditEvent) => log.append(Buffer.from(format(event)));
   // Formatted and queued in this turn: their order in the log is the order of their times.
   return { record, recordAll: (events) => Promise.all(events.map(record)) };
-}
-
-function timeOf(entry: Uint8Array): number {
-  try {
-    const time = Date.parse(JSON.parse(Buffer.from(entry).toString()).time);
-    if (Number.isFinite(time)) return time;
-  } catch {}
-  throw errorOf('LOG_CORRUPT', 'The last entry of the audit log has no time.');
 }

@@ -13,10 +13,14 @@ export interface AuditLog {
   /** C2SP verifier keys, newest first. */
   vkeys(): string[];
   size(): number;
-  /** Verified against the checkpoint, as is a proof. An entry beyond the tree was committed and is gone: both
-   * throw LOG_CORRUPT then, or AUDIT_UNAVAILABLE. */
+  /**
+   * Verified against the checkpoint, as is a proof. An entry beyond the tree was committed and is gone: both throw
+   * LOG_CORRUPT then, or AUDIT_UNAVAILABLE.
+   */
   entry(index: number): Promise<Uint8Array>;
   proof(index: number): Promise<LogProof>;
+  /** The entries of bundle `n`: up to 256, from index 256 · n on. Verified, and refused, as one entry is. */
+  entriesOf(n: number): Promise<Uint8Array[]>;
   /** False once a commit has failed and not yet succeeded again; it is tried again every second. */
   healthy(): boolean;
   close(): Promise<void>;

@@ -168,6 +168,20 @@ export class TileLog implements AuditLog {
     };
   }
 
+  entriesOf(n: number): Promise<Uint8Array[]> {
+    return this.#verified(`bundle ${n}`, async () => {
+      const { size, root } = this.#head;
+      const [first, width] = [n * TILE_WIDTH, tileWidth('entries', n, size)];
+      const entries = (await this.#readBundle(n))?.slice(0, width);
+      if (!width || entries?.length !== width) throw corrupt(`bundle ${n} is missing or too short`);
+      const tree = this.#tree(size); // keeps the tile: all its hashes go into the proof of the first entry
+      verifyInclusion(first, size, leafHash(entries[0]!), root, await tree.inclusionProof(first));
+      for (const [at, entry] of entries.entries())
+        if (!hashLeaf(entry).equals(await tree.leaf(first + at))) throw corrupt(`entry ${first + at} was changed`);
+      return entries;
+    });
+  }
+
   /** That the tree of `oldSize` is a prefix of the newest checkpoint's; for witnesses. */
   async consistencyProof(oldSize: number): Promise<{ checkpoint: string; hashes: string[] }> {
     const { size, note } = this.#head;
@@ -208,16 +222,26 @@ export class TileLog implements AuditLog {
   async #prove(index: number, { size, root }: Head): Promise<{ entry: Uint8Array; hashes: Uint8Array[] }> {
     if (!Number.isInteger(index) || index < 0 || index >= size)
       throw corrupt(`entry ${index} was committed, and the log has ${size}`);
-    try {
-      const bundle = await this.#files.readBundle(Math.floor(index / TILE_WIDTH));
-      const entry = bundle && parseBundle(bundle)?.[index % TILE_WIDTH];
+    return this.#verified(`entry ${index}`, async () => {
+      const entry = (await this.#readBundle(Math.floor(index / TILE_WIDTH)))?.[index % TILE_WIDTH];
       if (!entry) throw corrupt(`entry ${index} is missing`);
       const hashes = await this.#tree(size).inclusionProof(index);
       verifyInclusion(index, size, leafHash(entry), root, hashes);
       return { entry, hashes };
+    });
+  }
+
+  async #readBundle(n: number): Promise<Uint8Array[] | null> {
+    const bundle = await this.#files.readBundle(n);
+    return bundle && parseBundle(bundle);
+  }
+
+  async #verified<T>(what: string, read: () => Promise<T>): Promise<T> {
+    try {
+      return await read();
     } catch (cause) {
-      if (cause instanceof AbatonError) throw corrupt(`entry ${index} does not lead to the checkpoint`, cause);
-      throw unavailable(`Entry ${index} cannot be read.`, cause);
+      if (cause instanceof AbatonError) throw corrupt(`${what} does not lead to the checkpoint`, cause);
+      throw unavailable(`The audit log cannot be read: ${what}.`, cause);
     }
   }
 

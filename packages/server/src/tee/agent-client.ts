@@ -135,7 +135,7 @@ export function openGuestAgent(endpoint: string | null, options: AgentOptions = 
         }),
       ),
     getQuote: async (reportData) =>
-      parseQuote(await call('GetQuote', { report_data: Buffer.from(reportData).toString('hex') }), reportData),
+      parseQuote(await call('GetQuote', { report_data: Buffer.from(reportData).toString('hex') })),
     version: async () => {
       const place = find();
       const reply = await askAgent(place, PATHS.Version[place.surface], {}, timeoutMs);

@@ -17,7 +17,7 @@ export interface Judgement {
  * runs: one interval until the next proof is due, one more for it to be made, and as long as a slow guest agent and PCCS may
  * take together.
  */
-const GRACE_MS = 20_000;
+export const GRACE_MS = 20_000;
 
 /** `verified` may be absent where proofs are set by hand: then none stands after a failure. */
 export type Proofs = Pick<SelfAttestationMonitor, 'newest' | 'ageMs'> &

@@ -1,5 +1,5 @@
 /**
- * What a failed proof means for the door: one row for every code that a proof can carry (attestation-tdx.md section 17).
+ * What a failed proof means for the door: one row for every code that a verdict can carry (attestation-tdx.md section 17).
  *
  * - `integrity`: somebody may have changed platform, code, keys or history. The door closes at once and stays closed until
  *   an officer has said why (latch.ts), whatever later proofs say.
@@ -9,17 +9,14 @@
  *   at once, and opens by itself when that is mended.
  */
 import type { VerificationCode } from '@abaton/verify';
-import type { ErrorCode } from '../errors.ts';
+import { ERRORS, type ErrorCode } from '../errors.ts';
 
 export type FailureKind = 'integrity' | 'transient' | 'configuration';
 
-/** What can keep a proof from being made at all. */
-type ProvingCode = Extract<
-  ErrorCode,
-  'AGENT_UNAVAILABLE' | 'COLLATERAL_UNAVAILABLE' | 'AUDIT_UNAVAILABLE' | 'CLOCK_BEHIND_LOG' | 'LOG_CORRUPT' | 'INTERNAL'
->;
+/** Codes of our own errors that mean here something else than their class does (errors.ts). */
+type OwnCode = Extract<ErrorCode, 'CLOCK_BEHIND_LOG' | 'INTERNAL'>;
 
-export const FAILURE_KINDS: Readonly<Record<VerificationCode | ProvingCode, FailureKind>> = {
+export const FAILURE_KINDS: Readonly<Record<VerificationCode | OwnCode, FailureKind>> = {
   // what was signed, and by whom
   EVIDENCE_MALFORMED: 'integrity',
   QUOTE_MALFORMED: 'integrity',
@@ -78,19 +75,19 @@ export const FAILURE_KINDS: Readonly<Record<VerificationCode | ProvingCode, Fail
   RIM_EXPIRED: 'transient',
   TOKEN_INVALID: 'integrity',
   TOKEN_EXPIRED: 'transient',
-  // no proof was made, or it could not be recorded
-  AGENT_UNAVAILABLE: 'transient',
-  COLLATERAL_UNAVAILABLE: 'transient',
-  AUDIT_UNAVAILABLE: 'transient',
+  // no proof was made: once it can be, it says by itself whether anything was wrong
   CLOCK_BEHIND_LOG: 'configuration',
-  LOG_CORRUPT: 'integrity',
   INTERNAL: 'configuration',
 };
 
-/** A code that no row names is not known to be harmless. `not-run:…`: nothing was refused, but something not looked at. */
-function kindOfCode(code: string): FailureKind {
+/** No proof was made, or it could not be recorded: what is to be retried is late, what is to be mended is configuration. */
+const KINDS_OF_CLASSES = { retry: 'transient', fix: 'configuration', stop: 'integrity' } as const;
+
+/** A code that nothing names is not known to be harmless. `not-run:…`: nothing was refused, but something not looked at. */
+export function kindOfCode(code: string): FailureKind {
   if (code.startsWith('not-run:')) return 'configuration';
-  return Object.hasOwn(FAILURE_KINDS, code) ? FAILURE_KINDS[code as keyof typeof FAILURE_KINDS] : 'integrity';
+  if (Object.hasOwn(FAILURE_KINDS, code)) return FAILURE_KINDS[code as keyof typeof FAILURE_KINDS];
+  return Object.hasOwn(ERRORS, code) ? KINDS_OF_CLASSES[ERRORS[code as ErrorCode].class] : 'integrity';
 }
 
 export const isIntegrity = (code: string): boolean => kindOfCode(code) === 'integrity';

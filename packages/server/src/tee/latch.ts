@@ -1,7 +1,8 @@
 /**
  * An integrity failure closes the door until a named officer has said why (I1). The latch is in the log, not in memory
- * alone: a restart finds it there. What closes does so in the turn in which it is seen; the entry is queued in that turn
- * before anything else, and is tried again until the log takes it.
+ * alone: a restart finds it there. First the entry, then what can be seen from outside: whoever kills the process the moment
+ * its connections are cut must find it latched. A log that does not take the entry soon is not waited for; it is tried again
+ * until it does.
  */
 import type { AuditEvent, AuditTrail } from '../audit/events.ts';
 import { errorOf } from '../errors.ts';
@@ -19,8 +20,8 @@ export interface Latch {
   /** The open ones and the last 100 that were resolved under this process, oldest first. */
   list(): readonly ListedIncident[];
   /**
-   * Opens an incident when these codes speak of integrity and no open incident has them all already. On return its entry
-   * is durable, or was refused by the log and is tried again each second. Never throws.
+   * Opens an incident when these codes speak of integrity and one of them is in no open incident yet: so there are never more
+   * than there are codes. On return it is open, and its entry is durable, or late and tried again each second. Never throws.
    */
   report(failure: { codes: readonly string[]; evidenceId: string | null }): Promise<void>;
   /**
@@ -28,7 +29,7 @@ export interface Latch {
    * or another call is about to end it.
    */
   resolve(id: string, resolution: Pick<AuditEvent, 'facts' | 'detail'>): Promise<void>;
-  /** Called in the turn in which an incident opens. Returns how to stop that. */
+  /** Called in the turn in which an incident opens, which is then in the log or late. Returns how to stop that. */
   onOpen(listener: (incident: Incident) => void): () => void;
   /** Called in the turn in which an incident ends, just before. */
   onResolved(listener: (incident: Incident) => void): () => void;
@@ -41,13 +42,19 @@ export interface LatchOptions {
   audit: Pick<AuditTrail, 'record'>;
   logger: Logger;
   nowMs: () => number;
+  /** Called when the log has refused the entry, before it is tried again. */
+  makeRoom?: () => Promise<void>;
 }
 
 const RETRY_MS = 1_000; // as the log tries its own commits again
+/** How long the door may stay open for the entry: a commit takes milliseconds, and a disk that hangs must not hold it. */
+const DURABLE_FIRST_MS = 1_000;
 const KEPT = 100;
 
-export function createLatch({ open: found, audit, logger, nowMs }: LatchOptions): Latch {
+export function createLatch({ open: found, audit, logger, nowMs, makeRoom }: LatchOptions): Latch {
   const open = [...found];
+  /** Known, and about to open. */
+  const pending = new Set<Incident>();
   const resolved: Incident[] = [];
   const unwritten = new Set<Incident>();
   const ending = new Set<string>();
@@ -70,6 +77,7 @@ export function createLatch({ open: found, audit, logger, nowMs }: LatchOptions)
       await writing;
       unwritten.delete(incident);
     } catch {
+      await makeRoom?.();
       const timer = setTimeout(() => {
         timers.delete(timer);
         void settle(incident, audit.record(incidentEvent(incident)));
@@ -87,14 +95,19 @@ export function createLatch({ open: found, audit, logger, nowMs }: LatchOptions)
     async report({ codes, evidenceId }) {
       if (kindOfFailure(codes) !== 'integrity') return;
       const grave = codes.filter(isIntegrity);
-      if (open.some((incident) => grave.every((code) => incident.codes.includes(code)))) return;
+      const known = new Set([...open, ...pending].flatMap((incident) => incident.codes));
+      if (grave.length > 0 && grave.every((code) => known.has(code))) return;
       const incident = createIncident(grave, evidenceId, nowMs());
-      open.push(incident);
+      pending.add(incident);
       unwritten.add(incident);
-      const writing = audit.record(incidentEvent(incident)); // its place in the log is before whatever follows
+      const late = Promise.withResolvers<void>();
+      const timer = setTimeout(late.resolve, DURABLE_FIRST_MS);
+      await Promise.race([settle(incident, audit.record(incidentEvent(incident))), late.promise]);
+      clearTimeout(timer);
+      pending.delete(incident);
+      open.push(incident);
       tell(openListeners, incident);
       logger.error('incident', { ref: incident.id, codes: incident.codes, evidenceId });
-      await settle(incident, writing);
     },
     async resolve(id, resolution) {
       const incident = open.find((each) => each.id === id);

@@ -145,8 +145,9 @@ export function createSelfAttestation(options: MonitorOptions): SelfAttestationM
     };
     let proof = await prove();
     if (proof.state === 'failed') {
-      keep(proof); // closes at once; what opens must first be durable in the log
+      // an incident is in the log before anybody can see that the door closes (latch.ts); what opens has to be durable, too
       await latch?.report({ codes: proof.codes, evidenceId: proof.id });
+      keep(proof);
     }
     try {
       await audit.record(attestEvent(proof, latch));

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { canonicalize, verifyLogProof } from '@abaton/verify';
 import { AuditKeys } from '../../src/audit/audit-keys.ts';
-import { type AuditEntry, createAuditTrail } from '../../src/audit/audit-trail.ts';
+import { type AuditEntry, type AuditTrailOptions, createAuditTrail } from '../../src/audit/audit-trail.ts';
 import { recordBoot } from '../../src/audit/boot-entry.ts';
 import type { AuditEvent } from '../../src/audit/events.ts';
 import type { TileLog } from '../../src/audit/tile-log.ts';
@@ -25,15 +25,18 @@ const EVENT: AuditEvent = {
   detail: { query: 'PatientName=Canary^Doe', uid: '1.2.3.4.5' },
 };
 
-const trailOf = (log: TileLog, options: { nowMs?: () => number; bootId?: string; tenant?: string } = {}) =>
-  createAuditTrail({ log, auditKey: AUDIT_KEY, tenant: 'north', bootId: 'boot-1', nowMs: () => 1_000_000, ...options });
+const trailOf = (log: TileLog, options: Partial<AuditTrailOptions> = {}) =>
+  createAuditTrail({
+    ...{ log, auditKey: AUDIT_KEY, tenant: 'north', bootId: 'boot-1', lastEntryMs: 0, nowMs: () => 1_000_000 },
+    ...options,
+  });
 
 const textOf = async (log: TileLog, index: number) => Buffer.from(await log.entry(index)).toString();
 const entryAt = async (log: TileLog, index: number): Promise<AuditEntry> => JSON.parse(await textOf(log, index));
 
 test('an entry is canonical JSON with every member, and its proof holds for a stranger', async (t) => {
   const log = await openLog(await scratch(t));
-  const { index } = await (await trailOf(log)).record(EVENT);
+  const { index } = await trailOf(log).record(EVENT);
   const text = await textOf(log, index);
   const { salt, detail, pid, ...rest } = JSON.parse(text) as AuditEntry;
   assert.deepEqual(rest, {
@@ -77,7 +80,7 @@ test('the pseudonym is the published construction, and belongs to key, tenant an
 test('nothing identifying stands in the files of the log', async (t) => {
   const dir = await scratch(t);
   const log = await openLog(dir);
-  const trail = await trailOf(log);
+  const trail = trailOf(log);
   await trail.recordAll(Array.from({ length: 300 }, () => EVENT));
   await log.close();
   const files = await readdir(dir, { recursive: true, withFileTypes: true });
@@ -92,7 +95,7 @@ test('nothing identifying stands in the files of the log', async (t) => {
 
 test('a detail opens in its own entry only', async (t) => {
   const log = await openLog(await scratch(t));
-  const trail = await trailOf(log);
+  const trail = trailOf(log);
   const { detail: _, ...withoutDetail } = EVENT;
   await trail.recordAll([EVENT, EVENT, withoutDetail]);
   const [first, second, bare] = await Promise.all([0, 1, 2].map((i) => textOf(log, i)));
@@ -119,17 +122,17 @@ test('a detail opens in its own entry only', async (t) => {
     assert.throws(() => strange.openDetail(first!), { code: 'SEAL_BROKEN' });
 });
 
-test('time never goes behind the last entry, within a boot and across boots', async (t) => {
+test('time never goes behind the last entry', async (t) => {
   const dir = await scratch(t);
   const log = await openLog(dir);
   const clock = [5_000, 4_000, 4_000, 6_000, 1];
-  const trail = await trailOf(log, { nowMs: () => clock.shift()! });
+  const trail = trailOf(log, { nowMs: () => clock.shift()! });
   await trail.recordAll(Array.from({ length: 5 }, () => EVENT));
   const times = await Promise.all([0, 1, 2, 3, 4].map(async (i) => Date.parse((await entryAt(log, i)).time)));
   assert.deepEqual(times, [5_000, 5_000, 5_000, 6_000, 6_000]);
   await log.close();
   const again = await openLog(dir);
-  const later = await trailOf(again, { nowMs: () => 2_000, bootId: 'boot-2' });
+  const later = trailOf(again, { nowMs: () => 2_000, lastEntryMs: 6_000, bootId: 'boot-2' });
   const { index } = await later.record(EVENT);
   const entry = await entryAt(again, index);
   assert.equal(Date.parse(entry.time), 6_000);
@@ -139,7 +142,7 @@ test('time never goes behind the last entry, within a boot and across boots', as
 
 test('recordAll keeps the order; an unusable event or log refuses', async (t) => {
   const log = await openLog(await scratch(t));
-  const trail = await trailOf(log);
+  const trail = trailOf(log);
   const events = Array.from({ length: 20 }, (_, n) => ({ ...EVENT, facts: { n } }));
   const records = await trail.recordAll(events);
   for (const [n, { index }] of records.entries()) assert.deepEqual((await entryAt(log, index)).facts, { n });
@@ -150,20 +153,12 @@ test('recordAll keeps the order; an unusable event or log refuses', async (t) =>
   await assert.rejects(trail.recordAll([EVENT]), { code: 'AUDIT_UNAVAILABLE' });
 });
 
-test('LOG_CORRUPT: the last entry is no audit entry', async (t) => {
-  const log = await openLog(await scratch(t));
-  for (const text of ['not JSON', '{}', '{"time":"yesterday"}', 'null']) {
-    await log.append(Buffer.from(text));
-    await assert.rejects(trailOf(log), { code: 'LOG_CORRUPT' });
-  }
-});
-
 test('each boot records a fresh nonce and the checkpoint that it found', async (t) => {
   const dir = await scratch(t);
   const nonces = new Set<string>();
   for (let boot = 0; boot < 3; boot++) {
     const log = await openLog(dir);
-    const trail = await trailOf(log, { bootId: `boot-${boot}` });
+    const trail = trailOf(log, { bootId: `boot-${boot}` });
     const found = log.checkpoint();
     const quoteSha256 = boot === 0 ? null : 'ab'.repeat(32);
     const { index, nonce, previousCheckpointSha256 } = await recordBoot({

@@ -72,7 +72,7 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
     },
   });
   const auditKey = randomBytes(32);
-  const sealed = await createAuditTrail({ log, auditKey, tenant, bootId: 'test', nowMs });
+  const sealed = createAuditTrail({ log, auditKey, tenant, bootId: 'test', lastEntryMs: 0, nowMs });
   const recordAll: AuditTrail['recordAll'] = async (batch) => {
     const recorded = await sealed.recordAll(batch);
     events.push(...batch);

@@ -17,8 +17,8 @@ import { type CollateralSource, createCollateralSource } from '../../src/tee/col
 import { createEvidenceSource, type EvidenceBinding, type EvidenceSource } from '../../src/tee/evidence.ts';
 import type { Gate } from '../../src/tee/gate.ts';
 import { createGateKeeper } from '../../src/tee/gate-keeper.ts';
-import { readLogTail } from '../../src/tee/incident.ts';
 import { createLatch, type Latch } from '../../src/tee/latch.ts';
+import { readLogTail } from '../../src/tee/log-tail.ts';
 import { createSelfAttestation, type SelfAttestationMonitor, selfPolicy } from '../../src/tee/self-attestation.ts';
 import { deriveTeeKeys } from '../../src/tee/tee-keys.ts';
 
@@ -56,6 +56,8 @@ export interface AttestedOptions {
   pinRoot?: boolean;
   /** Whether integrity failures latch. */
   latched?: boolean;
+  /** Between the server and the guest agent. */
+  agent?: (agent: GuestAgent) => GuestAgent;
   /** Of the log. */
   disk?: (disk: LogDisk) => LogDisk;
 }
@@ -75,8 +77,8 @@ async function startProcess(
   clock: { aheadMs: number },
   options: AttestedOptions,
 ): Promise<AttestedServer> {
-  const { pinRoot = true, latched = false, disk = (real) => real } = options;
-  const agent = openGuestAgent(tee.socket);
+  const { pinRoot = true, latched = false, disk = (real) => real, agent: between = (real) => real } = options;
+  const agent = between(openGuestAgent(tee.socket));
   const keys = await deriveTeeKeys(agent);
   const key = await agent.getTlsKey({ subject: 'localhost', altNames: ['localhost'] });
   const log = await openTileLog({
@@ -88,7 +90,8 @@ async function startProcess(
   const { lastEntryMs, openIncidents } = await readLogTail(log);
   const time = createClock({ lastEntryMs, wallMs: () => Date.now() + clock.aheadMs });
   const { nowMs } = time;
-  const durable = await createAuditTrail({
+  const durable = createAuditTrail({
+    lastEntryMs,
     log,
     auditKey: keys.auditEvents,
     tenant: 'test',

@@ -6,9 +6,8 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { inspect } from 'node:util';
-import { startSoftTee } from '@abaton/soft-tee';
 import { type GuestAgent, openGuestAgent } from '../../src/tee/agent-client.ts';
-import { httpAgent, jsonAgent, listen, rawAgent, scratch, unavailable } from './fake-agent.ts';
+import { httpAgent, listen, rawAgent, scratch, unavailable } from './fake-agent.ts';
 
 const CANARY = 'c0ffee-canary-of-a-key';
 const REPORT_DATA = Buffer.alloc(64, 7);
@@ -146,32 +145,6 @@ suite('refusals', () => {
         assert.doesNotMatch(inspect(error, { depth: 9, showHidden: true }), new RegExp(CANARY));
       }
     }
-  });
-
-  test('a quote for other report data, too short, or of another version', async (t) => {
-    const dir = scratch(t);
-    const tee = await startSoftTee({ state: join(dir, 'tee'), socket: join(dir, 'a.sock'), compose: '{"name":"a"}' });
-    t.after(() => tee.close());
-    const { quote, eventLog } = await openGuestAgent(tee.socket).getQuote(REPORT_DATA);
-    const answering = async (bytes: Uint8Array) =>
-      jsonAgent(t, {
-        '/GetQuote': { quote: Buffer.from(bytes).toString('hex'), event_log: JSON.stringify(eventLog) },
-      });
-    assert.deepEqual(Buffer.from((await (await answering(quote)).getQuote(REPORT_DATA)).quote), quote);
-    const other = Buffer.from(REPORT_DATA);
-    other[63]! ^= 1;
-    const forOther = unavailable(/the quote is for other report data/);
-    await assert.rejects((await answering(quote)).getQuote(other), forOther);
-    await assert.rejects((await answering(quote)).getQuote(Buffer.alloc(64)), forOther);
-    await assert.rejects((await answering(quote.subarray(0, 600))).getQuote(REPORT_DATA), forOther);
-    for (const version of [3, 6]) {
-      const changed = Buffer.from(quote);
-      changed[0] = version;
-      await assert.rejects((await answering(changed)).getQuote(REPORT_DATA), unavailable(/neither version 4 nor 5/));
-    }
-    await assert.rejects((await answering(Buffer.alloc(1))).getQuote(REPORT_DATA), unavailable(/malformed/));
-    const five = Buffer.concat([Buffer.of(5, 0), quote.subarray(2, 48), Buffer.alloc(6), quote.subarray(48)]);
-    assert.deepEqual(Buffer.from((await (await answering(five)).getQuote(REPORT_DATA)).quote), five);
   });
 });
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { AuditEntry } from '../../src/audit/audit-trail.ts';
 import type { AuditLog } from '../../src/audit/log.ts';
-import { readLogTail } from '../../src/tee/incident.ts';
+import { readLogTail } from '../../src/tee/log-tail.ts';
 import type { AttestedServer } from './attested-server.ts';
 import { startAttested } from './attested-server.ts';
 
@@ -115,6 +115,41 @@ test('while the log takes nothing the gate is closed all the same, and the entry
   await again.close();
 });
 
+test('an agent that lies is not one that is late: a quote of before, of another version, or cut', async () => {
+  const lies: Record<string, (quote: Uint8Array, before: Uint8Array) => Uint8Array> = {
+    REPORT_DATA_MISMATCH: (_, before) => before,
+    QUOTE_UNSUPPORTED: (quote) => Buffer.from(quote).fill(3, 0, 1),
+    QUOTE_MALFORMED: (quote) => quote.subarray(0, 600),
+  };
+  let lie: ((quote: Uint8Array, before: Uint8Array) => Uint8Array) | null = null;
+  let before: Uint8Array = new Uint8Array();
+  const server = await startAttested({
+    latched: true,
+    agent: (agent) => ({
+      ...agent,
+      async getQuote(reportData) {
+        const given = await agent.getQuote(reportData);
+        const quote = lie?.(given.quote, before) ?? given.quote;
+        before = given.quote;
+        return { ...given, quote };
+      },
+    }),
+  });
+  await server.boot();
+  for (const [code, made] of Object.entries(lies)) {
+    lie = made;
+    const { codes } = await server.monitor.attest();
+    assert.ok(codes.includes(code), codes.join(' '));
+    assert.equal(server.gate.state().open, false);
+  }
+  assert.deepEqual(
+    server.latch.open().map(({ codes }) => codes),
+    [['REPORT_DATA_MISMATCH'], ['QUOTE_MALFORMED']],
+    'a version that nobody knows is no lie',
+  );
+  await server.close();
+});
+
 test('expired collateral and an agent that is down close the gate and open it by themselves, with the cause in the log', async () => {
   const server = await startAttested({ latched: true });
   await server.boot();
@@ -151,9 +186,9 @@ test('reading back ends at the newest entry that names the open incidents, and w
   const facts = { at: incident('').at, codes: 'TD_DEBUG', evidenceId: null };
   const opens = (...ids: string[]) => ({ openIncidents: JSON.stringify(ids.map(incident)) });
   const read = (...entries: object[]): ReturnType<typeof readLogTail> => {
-    const log: Pick<AuditLog, 'size' | 'entry'> = {
+    const log: Pick<AuditLog, 'size' | 'entriesOf'> = {
       size: () => entries.length,
-      entry: async (index) => Buffer.from(JSON.stringify(entries[index])),
+      entriesOf: async () => entries.map((entry) => Buffer.from(JSON.stringify(entry))),
     };
     return readLogTail(log);
   };
@@ -168,10 +203,20 @@ test('reading back ends at the newest entry that names the open incidents, and w
   );
   assert.deepEqual(await ids(entry('incident', facts, 'a'), entry('attest', opens('a')), entry('read')), ['a']);
   assert.deepEqual(
-    await ids(bad, entry('boot'), entry('incident', facts, 'a')),
-    ['a'],
-    'after a release without incidents',
+    await ids(entry('incident', facts, 'a'), entry('boot'), entry('incident', facts, 'b')),
+    ['a', 'b'],
+    'a boot of a release that knew no incidents ends none',
+  );
+  assert.deepEqual(
+    await ids(entry('boot', opens('a')), entry('incident-resolved', {}, 'a'), entry('attest', opens('a'))),
+    [],
+    'resolved while the proof was being recorded',
+  );
+  assert.deepEqual(
+    await ids(bad, bad, entry('boot', opens('a')), entry('incident', facts, 'b'), entry('incident', facts, 'b')),
+    ['a', 'b'],
   );
   assert.deepEqual((await read(entry('boot'))).lastEntryMs, Date.parse('2026-01-02T00:00:00.000Z'));
-  await assert.rejects(read({ time: 'yesterday' }), { code: 'LOG_CORRUPT' });
+  for (const strange of [{ time: 'yesterday' }, {}, null, 'text'] as object[])
+    await assert.rejects(read(strange), { code: 'LOG_CORRUPT' });
 });
