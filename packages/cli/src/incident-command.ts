@@ -44,7 +44,7 @@ export async function runIncidentResolve(
       '--name is the first part of the verifier key in the manifest, before the first +.',
     );
   if (!/^[0-9a-f]{16}$/.test(id)) throw new ConfigurationError('USAGE', 'An incident has an id of 16 hex digits.');
-  if (cause.length > MAX_CAUSE_CHARS || cause.trim() === '' || /\p{Cc}/u.test(cause))
+  if (cause.length > MAX_CAUSE_CHARS || cause.trim() === '' || /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(cause))
     throw new ConfigurationError('USAGE', `--cause must be one line of 1 to ${MAX_CAUSE_CHARS} characters.`);
   const privateKey = readKey(flags.key);
   const vkey = parseVkey(vkeyOf(name, privateKey));

@@ -40,6 +40,7 @@ import { openGuestAgent } from './tee/agent-client.ts';
 import { createClock } from './tee/clock.ts';
 import { readLogTail } from './tee/log-tail.ts';
 import { deriveTeeKeys } from './tee/tee-keys.ts';
+import { keepLogHead, verifyLogHead } from './vault/log-head.ts';
 
 const STEP_SECONDS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5]; // from one fsync to a slow model
 /** Studies under way beside those in a model process: read, reported, logged. With fewer the model waits for the disk. */
@@ -66,12 +67,10 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   const keys = await deriveTeeKeys(agent);
   const { tenant, studyIdleMs, dataDir } = config;
   const state = await openState({ dataDir, teeKey: keys.vault, keyholderShare: null, tenant, studyIdleMs });
-  await verifyLogPresent(state.db, dataDir);
-  const log = await openTileLog({
-    dir: join(dataDir, 'audit'),
-    origin: `abaton/${info.appId}/audit`,
-    seed: keys.auditLog,
-  });
+  const origin = `abaton/${info.appId}/audit`;
+  await verifyLogPresent(state.db, dataDir, origin);
+  const log = await openTileLog({ dir: join(dataDir, 'audit'), origin, seed: keys.auditLog });
+  await verifyLogHead(state.db, origin, log.size());
   const { lastEntryMs, openIncidents } = await readLogTail(log);
   const clock = createClock({ lastEntryMs }); // the host's own may be behind what is recorded (I11)
   const { nowMs } = clock;
@@ -98,7 +97,8 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   };
   const sealedKeys = createSealedKeys({ graceMs: config.attestationIntervalMs });
   const attestation = await openAttestation({
-    ...{ config, manifest, agent, info, keys, binding, log, trail, clock, openIncidents, logger },
+    ...{ config, manifest, agent, info, keys, origin, binding, log, trail, clock, openIncidents, logger },
+    onProof: () => void keepLogHead(state.db, origin, log.size()).catch(() => {}), // the next proof tries again
     hpkePublicKey: () => sealedKeys.hpkePublicKey(),
   });
   const { evidence, monitor, gate } = attestation;
@@ -242,7 +242,13 @@ try {
   const end = () => {
     if (stopping) return;
     stopping = true;
-    void stop().then(() => process.exit(0));
+    void stop().then(
+      () => process.exit(0),
+      (error) => {
+        logger.error('defect', { at: placeOf(error) });
+        process.exit(2);
+      },
+    );
   };
   // `npm start` holds our stdin: when it is gone, so are we
   if (process.argv.includes('--end-with-stdin')) process.stdin.resume().on('end', end);

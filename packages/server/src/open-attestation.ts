@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { gpuNeeds } from '@abaton/verify';
 import { type Alerts, createAlerts } from './alerts/alerts.ts';
 import type { AuditTrail } from './audit/events.ts';
+import { keepReserve } from './audit/reserve.ts';
 import type { TileLog } from './audit/tile-log.ts';
 import type { Config } from './config.ts';
 import { errorOf } from './errors.ts';
@@ -38,6 +39,8 @@ export interface AttestationOptions {
   agent: GuestAgent;
   info: AgentInfo;
   keys: TeeKeys;
+  /** Of the audit log. */
+  origin: string;
   binding: EvidenceBinding;
   /** The keys to which requests may be sealed now. */
   hpkePublicKey: () => Promise<string | null>;
@@ -46,6 +49,8 @@ export interface AttestationOptions {
   clock: Clock;
   /** As the log says (readLogTail). */
   openIncidents: readonly Incident[];
+  /** Called with every recorded proof. */
+  onProof: () => void;
   logger: Logger;
 }
 
@@ -97,14 +102,16 @@ export async function openAttestation(options: AttestationOptions): Promise<Atte
   const reports = manifest.requested.attestationPublic
     ? await openReportLedger({
         dir: join(dataDir, 'attestations'),
-        origin: `abaton/${info.appId}/audit`,
+        origin: options.origin,
         seed: options.keys.auditLog,
         logger,
         nowMs,
       })
     : null;
   const alerts = await openAlerts(options);
-  const latch = createLatch({ open: options.openIncidents, audit: trail, logger, nowMs });
+  const reserve = await keepReserve(join(dataDir, 'reserve'));
+  const makeRoom = () => reserve.release();
+  const latch = createLatch({ open: options.openIncidents, audit: trail, logger, nowMs, makeRoom });
   latch.onOpen(({ id, at, codes }) => void alerts.raise({ kind: 'incident', incidentId: id, codes, at }));
   const monitor = createSelfAttestation({
     evidence,
@@ -114,7 +121,10 @@ export async function openAttestation(options: AttestationOptions): Promise<Atte
     intervalMs,
     audit: trail,
     latch,
-    onProof: (proof) => void reports?.record(proof),
+    onProof(proof) {
+      void reports?.record(proof);
+      options.onProof();
+    },
     logger,
     nowMs,
     clockBehind,

@@ -10,7 +10,8 @@ import type { Db } from './vault/db.ts';
 import { openDirectoryBlobs } from './vault/directory-blobs.ts';
 import { makeDirectory } from './vault/durable-files.ts';
 import { KeyHierarchy, type RootSecrets } from './vault/keys.ts';
-import { migrate } from './vault/migrations.ts';
+import { verifyLogHead } from './vault/log-head.ts';
+import { migrate, readStateVersion } from './vault/migrations.ts';
 import { createSealedState, type SealedState } from './vault/sealed-state.ts';
 import { SealingVault } from './vault/sealing-vault.ts';
 import { openSqlite } from './vault/sqlite.ts';
@@ -43,8 +44,9 @@ function verifyComplete(dataDir: string): void {
 }
 
 /**
- * Throws STATE_INCOMPLETE when the database is gone while the log is there, STATE_IN_USE when another process has the directory, STATE_TOO_NEW when a newer release had it, SEAL_BROKEN
- * when the keys are not those it was sealed with, STORE_UNAVAILABLE when the disk does not do its part.
+ * Throws STATE_INCOMPLETE when the database is gone while the log is there, STATE_IN_USE when another process has the
+ * directory, STATE_TOO_NEW when a newer release had it, SEAL_BROKEN when the keys are not those it was sealed with,
+ * STORE_UNAVAILABLE when the disk does not do its part.
  */
 export async function openState(options: StateOptions): Promise<State> {
   const { dataDir, tenant, studyIdleMs, nowMs = Date.now } = options;
@@ -53,6 +55,7 @@ export async function openState(options: StateOptions): Promise<State> {
   // First of all the lock: whoever holds the database also owns the blobs beside it.
   const db = openSqlite(join(dataDir, DATABASE));
   try {
+    if ((await readStateVersion(db)) > 0) await KeyHierarchy.open(db, options, nowMs); // wrong keys change nothing
     await migrate(db, nowMs);
     const keys = await KeyHierarchy.open(db, options, nowMs);
     const blobs = await openDirectoryBlobs(join(dataDir, 'blobs'));
@@ -68,9 +71,13 @@ export async function openState(options: StateOptions): Promise<State> {
   }
 }
 
-/** Instances are acknowledged only after they are in the log: without it, a new log would hide what was recorded. */
-export async function verifyLogPresent(db: Db, dataDir: string): Promise<void> {
+/**
+ * Instances are acknowledged only after they are in the log, and a latched door is in the log alone: a new one would hide
+ * what was recorded. Throws STATE_INCOMPLETE.
+ */
+export async function verifyLogPresent(db: Db, dataDir: string, origin: string): Promise<void> {
   if (existsSync(join(dataDir, LOG_HEAD))) return;
+  await verifyLogHead(db, origin, null);
   if ((await db.query('select ref from instances limit 1')).length > 0)
     throw errorOf('STATE_INCOMPLETE', 'The audit log of this data directory is missing.');
 }

@@ -5,7 +5,7 @@ import type { Metrics } from '../metrics.ts';
 import type { EvidenceSource } from '../tee/evidence.ts';
 import type { DoorEnv } from './door-env.ts';
 import { publicRead } from './public-read.ts';
-import { createRateLimit } from './rate-limit.ts';
+import { addressOf, createRateLimit } from './rate-limit.ts';
 import { tlsExporterSha256 } from './tls-exporter.ts';
 
 export interface AttestationDeps {
@@ -18,15 +18,15 @@ const QUOTES_PER_SECOND = 20;
 const QUOTE_BURST = 40;
 
 export function attestationRoutes({ evidence, metrics }: AttestationDeps): Hono<DoorEnv> {
-  const limit = createRateLimit(QUOTES_PER_SECOND, QUOTE_BURST);
+  const limit = createRateLimit({ perSecond: QUOTES_PER_SECOND, burst: QUOTE_BURST });
   const served = metrics.counter('abaton_evidence_served_total', 'Fresh evidence handed out.');
   const app = new Hono<DoorEnv>();
 
   publicRead(app, '/attestation', async (c) => {
     const nonce = c.req.query('nonce') ?? '';
     if (!/^[0-9a-f]{64}$/.test(nonce)) throw errorOf('NONCE_INVALID', 'nonce must be 64 lower-case hex digits.');
-    limit.take(); // after the look at the nonce: who asks for nothing takes no quote from others
-    const fresh = await evidence.evidenceFor(nonce, tlsExporterSha256(c.env.incoming, nonce));
+    limit.take(addressOf(c)); // after the look at the nonce: who asks for nothing takes no quote from others
+    const fresh = await evidence.evidenceFor(nonce, { tlsExporterSha256: tlsExporterSha256(c.env.incoming, nonce) });
     served.add();
     return c.json(fresh);
   });

@@ -23,7 +23,10 @@ export type FetchHandler = (request: Request, env: DoorBindings) => Response | P
  */
 const BODY_MIN_BYTES_PER_MS = 0.5;
 
-/** After an answer that did not wait for the whole body, HTTP/1.1 reads on for so long or so much, so that the client sees the answer rather than a reset connection. */
+/**
+ * After an answer that did not wait for the whole body, HTTP/1.1 reads on for so long or so much, so that the client sees
+ * the answer rather than a reset connection.
+ */
 const LINGER_MS = 2_000;
 const LINGER_BYTES = 16 * 2 ** 20;
 
@@ -81,6 +84,7 @@ async function* readBody(incoming: Incoming, patienceMs: number, onFirstRead: ()
     if (waiting) waitedMs += lookMs;
     if (waitedMs > patienceMs + bytes / BODY_MIN_BYTES_PER_MS) incoming.destroy(new Error('too slow'));
   }, lookMs).unref();
+  incoming.once('close', () => clearInterval(watch)); // a reader that is let go in the middle of a wait does not come back
   try {
     for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
       waiting = false;

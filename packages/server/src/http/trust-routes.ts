@@ -44,7 +44,7 @@ const PAGE_POLICY = [
 ].join('; ');
 
 export function trustRoutes({ reports, monitor, gate, intervalMs, nowMs }: TrustDeps): Hono<DoorEnv> {
-  const limit = createRateLimit(READS_PER_SECOND, READ_BURST);
+  const limit = createRateLimit({ perSecond: READS_PER_SECOND, burst: READ_BURST });
   const page = loadPageFiles();
   const app = new Hono<DoorEnv>();
 

@@ -19,9 +19,7 @@ export interface Judgement {
  */
 export const GRACE_MS = 20_000;
 
-/** `verified` may be absent where proofs are set by hand: then none stands after a failure. */
-export type Proofs = Pick<SelfAttestationMonitor, 'newest' | 'ageMs'> &
-  Partial<Pick<SelfAttestationMonitor, 'verified'>>;
+export type Proofs = Pick<SelfAttestationMonitor, 'newest' | 'verified' | 'ageMs'>;
 
 export function judgeProofs(proofs: Proofs, intervalMs: number): Judgement {
   const newest = proofs.newest();
@@ -31,7 +29,7 @@ export function judgeProofs(proofs: Proofs, intervalMs: number): Judgement {
     if (proofs.ageMs() > 2 * intervalMs + GRACE_MS) return untrusted('attestation-stale');
     return { state: 'trusted', reasons: [], warnings: [], proof: newest };
   }
-  const verified = proofs.verified?.() ?? null;
+  const verified = proofs.verified();
   // the next proof was due one interval after it: so it stands, failures or not, for one interval at most
   if (verified && proofs.ageMs() <= 2 * intervalMs)
     return { state: 'degraded', reasons: [], warnings: newest.codes, proof: verified };

@@ -27,10 +27,10 @@ export async function bootAttested(
   monitor: SelfAttestationMonitor,
   audit: { log: Pick<AuditLog, 'checkpoint' | 'size'>; trail: Pick<AuditTrail, 'record'> },
   facts: BootFacts,
-  latch?: Pick<Latch, 'open' | 'report'>,
+  latch: Pick<Latch, 'open' | 'report'>,
 ): Promise<SelfAttestation> {
   const first = await monitor.prove();
-  if (first.state === 'failed') await latch?.report({ codes: first.codes, evidenceId: first.id });
+  if (first.state === 'failed') await latch.report({ codes: first.codes, evidenceId: first.id });
   await recordBoot({
     ...audit,
     quoteSha256: first.id,
@@ -40,7 +40,7 @@ export async function bootAttested(
       codeHash: first.codeHash,
       trust: first.trust,
       codes: first.codes.join(' '),
-      ...(latch && openIncidentsFact(latch.open())),
+      ...openIncidentsFact(latch.open()),
     },
   });
   const second = await monitor.attest();

@@ -26,11 +26,18 @@ export interface EvidenceBinding {
 
 export interface EvidenceSource {
   /**
-   * `nonce`: 64 hex digits; `tlsExporterSha256`: of the connection that asks, null when it has none; absent for our own
-   * proofs, which go first where strangers may have to wait. Throws NONCE_INVALID, AGENT_UNAVAILABLE or COLLATERAL_UNAVAILABLE. Neither logged nor kept:
-   * a stranger's nonce leaves no trace.
+   * `nonce`: 64 hex digits. Neither logged nor kept: a stranger's nonce leaves no trace. Throws NONCE_INVALID, OVERLOADED,
+   * AGENT_UNAVAILABLE, COLLATERAL_UNAVAILABLE or GPU_EVIDENCE_UNAVAILABLE.
    */
-  evidenceFor(nonce: string, tlsExporterSha256?: string | null): Promise<Evidence>;
+  evidenceFor(nonce: string, asker?: Asker): Promise<Evidence>;
+}
+
+/** Default: a stranger whose connection has no exporter. */
+export interface Asker {
+  /** Of the connection that asks. Null: it has none, or shares none with us. */
+  tlsExporterSha256?: string | null;
+  /** Our own proof: it goes first where strangers may have to wait, and with new collateral. */
+  own?: boolean;
 }
 
 export interface EvidenceParts {
@@ -54,14 +61,13 @@ export function createEvidenceSource({
 }: EvidenceParts): EvidenceSource {
   const { requested, ...digests } = binding;
   return {
-    async evidenceFor(nonce, tlsExporterSha256) {
-      const own = tlsExporterSha256 === undefined;
+    async evidenceFor(nonce, { tlsExporterSha256 = null, own = false } = {}) {
       if (!/^[0-9a-f]{64}$/.test(nonce)) throw errorOf('NONCE_INVALID', 'nonce must be 64 lower-case hex digits.');
       const gpu = (await gpus?.collect(computeGpuNonce(nonce, binding.tlsSpkiSha256), own)) ?? null;
       const reportData: ReportDataPreimage = {
         nonce,
         ...digests,
-        tlsExporterSha256: tlsExporterSha256 ?? null,
+        tlsExporterSha256,
         hpkePublicKey: await hpkePublicKey(),
         auditLogVkeys: log.vkeys(),
         gpuEvidenceSha256: gpu && computeGpuEvidenceSha256(gpu.evidence),

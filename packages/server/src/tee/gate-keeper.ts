@@ -11,11 +11,10 @@ export interface GateKeeperOptions {
   /** What the configuration asks for. It narrows; it never grants. */
   requested: Mode;
   monitor: Proofs;
-  /** Absent: nothing latches. */
-  latch?: Pick<Latch, 'open' | 'onOpen'>;
+  latch: Pick<Latch, 'open' | 'onOpen'>;
   auditHealthy: () => boolean;
-  /** See clock.ts. Absent: the clock of the host is believed. */
-  clockBehind?: () => boolean;
+  /** See clock.ts. */
+  clockBehind: () => boolean;
   attestationIntervalMs: number;
   /** Whether compliance grants `phi` (signed BAA, named officer, green controls). Absent: never. */
   phiGranted?: () => boolean;
@@ -34,10 +33,10 @@ export function createGateKeeper(options: GateKeeperOptions): Gate {
 
   const state = (): GateState => {
     const { state, reasons: failures, warnings, proof } = judgeProofs(monitor, attestationIntervalMs);
-    const latched = latch !== undefined && latch.open().length > 0;
+    const latched = latch.open().length > 0;
     const reasons = latched ? ['incident-open', ...failures] : failures;
     if (!auditHealthy()) reasons.push('audit-unavailable');
-    if (clockBehind?.()) reasons.push('clock-behind-log');
+    if (clockBehind()) reasons.push('clock-behind-log');
     // I5: which root verified the quote decides, and a simulated one never carries patient data
     const hardware = proof !== null && HARDWARE.includes(proof.trust);
     if (requested === 'no-phi') reasons.push('mode-no-phi');
@@ -61,7 +60,7 @@ export function createGateKeeper(options: GateKeeperOptions): Gate {
     return now;
   };
 
-  const onClose: Gate['onClose'] = (listener) => latch?.onOpen(() => listener()) ?? (() => {});
+  const onClose: Gate['onClose'] = (listener) => latch.onOpen(() => listener());
   return { state, requireOpen, onClose };
 }
 

@@ -18,7 +18,7 @@ export interface GateState {
   reasons: string[];
   /** While degraded: the codes that will close the gate unless a proof verifies. */
   warnings: string[];
-  /** Evidence that was valid when the state was computed: SHA-256 of the quote, hex; null before the first. */
+  /** The proof that stands, or the newest when none does: SHA-256 of its quote, hex; null when there was none. */
   evidenceId: string | null;
   codeHash: string | null;
 }

@@ -41,10 +41,10 @@ function run(command: string, args: readonly string[], timeoutMs: number): Promi
     const stop = (why: string): void => {
       clearTimeout(timer);
       child.stdout.destroy();
-      if (child.pid !== undefined && child.exitCode === null && child.signalCode === null)
+      if (child.pid !== undefined)
         try {
-          process.kill(-child.pid, 'SIGKILL');
-        } catch {} // it has just ended by itself
+          process.kill(-child.pid, 'SIGKILL'); // the group outlives its leader while a child of it holds stdout
+        } catch {} // all of it has just ended by itself
       reject(gpuUnavailable(why));
     };
     const timer = setTimeout(() => stop(`nvattest gave none within ${timeoutMs} ms`), timeoutMs);

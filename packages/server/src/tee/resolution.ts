@@ -27,6 +27,7 @@ export interface Officer {
 /** HIPAA names these two (45 CFR 164.308(a)(2), 164.530(a)(1)); an `officer` may sign policies, and resolves nothing. */
 const RESOLVING_ROLES: readonly string[] = ['security-officer', 'privacy-officer'];
 const MAX_AGE_MS = 15 * 60_000; // signed and posted by one command; the rest is for clocks that differ
+const MAX_AHEAD_MS = 5 * 60_000; // between two clocks, RFC 4120 section 7.5.8
 const MAX_CAUSE_CHARS = 500; // a sentence or two: the report of an incident has its own place
 const TITLE = 'abaton incident resolution v1';
 
@@ -99,11 +100,11 @@ function verifyResolution(
   if (forOrigin !== origin) throw invalid('it was signed for another log');
   if (forId !== incident.id) throw invalid('it was signed for another incident');
   const signedMs = parseTime(time!);
-  if (Math.abs(nowMs - signedMs) > MAX_AGE_MS) throw invalid('it was not signed within the last 15 minutes');
-  if (signedMs < Date.parse(incident.at)) throw invalid('it was signed before the incident');
+  if (nowMs - signedMs > MAX_AGE_MS) throw invalid('it was not signed within the last 15 minutes');
+  if (signedMs - nowMs > MAX_AHEAD_MS) throw invalid('it is dated more than five minutes ahead');
   const [, words] = /^cause: (.*\S.*)$/.exec(cause!) ?? [];
-  if (words === undefined || words.length > MAX_CAUSE_CHARS)
-    throw invalid(`it names no cause of 1 to ${MAX_CAUSE_CHARS} characters`);
+  if (words === undefined || words.length > MAX_CAUSE_CHARS || /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(words))
+    throw invalid(`it names no cause of 1 to ${MAX_CAUSE_CHARS} characters that can be seen`);
   return { officer, cause: words };
 }
 

@@ -61,14 +61,14 @@ export interface MonitorOptions {
   simulatedRootSha256: string | null;
   intervalMs: number;
   audit: Pick<AuditTrail, 'record'>;
-  /** Told of every failed proof. Absent: nothing latches. */
-  latch?: Latch;
+  /** Told of every failed proof. */
+  latch: Pick<Latch, 'report' | 'open' | 'onResolved'>;
   /** Called with every recorded proof, good or bad: what is published. */
   onProof?: (proof: SelfAttestation) => void;
   logger: Logger;
-  /** See clock.ts. Default: the clock of the host. */
-  nowMs?: () => number;
-  clockBehind?: () => boolean;
+  /** See clock.ts. */
+  nowMs: () => number;
+  clockBehind: () => boolean;
 }
 
 const RETRY_MS = 15_000; // after a failure: the door is closed, so look again soon
@@ -95,7 +95,7 @@ export function selfPolicy(
 
 export function createSelfAttestation(options: MonitorOptions): SelfAttestationMonitor {
   const { evidence, policy, tlsSpkiSha256, simulatedRootSha256, intervalMs, audit, latch, logger } = options;
-  const { nowMs = Date.now, clockBehind, onProof } = options;
+  const { nowMs, clockBehind, onProof } = options;
   const cache = new VerifiedCache();
   let newest: SelfAttestation | null = null;
   let verified: { proof: SelfAttestation; wall: number; monotonic: number } | null = null;
@@ -108,9 +108,9 @@ export function createSelfAttestation(options: MonitorOptions): SelfAttestationM
     const at = new Date(nowMs()).toISOString();
     const nonce = randomBytes(32).toString('hex');
     try {
-      if (clockBehind?.())
+      if (clockBehind())
         throw errorOf('CLOCK_BEHIND_LOG', 'The clock of the host is behind the newest entry of the log.');
-      const made = await evidence.evidenceFor(nonce);
+      const made = await evidence.evidenceFor(nonce, { own: true });
       const verdict = await verifyEvidence({
         evidence: made,
         policy,
@@ -146,7 +146,7 @@ export function createSelfAttestation(options: MonitorOptions): SelfAttestationM
     let proof = await prove();
     if (proof.state === 'failed') {
       // an incident is in the log before anybody can see that the door closes (latch.ts); what opens has to be durable, too
-      await latch?.report({ codes: proof.codes, evidenceId: proof.id });
+      await latch.report({ codes: proof.codes, evidenceId: proof.id });
       keep(proof);
     }
     try {
@@ -170,7 +170,7 @@ export function createSelfAttestation(options: MonitorOptions): SelfAttestationM
     return running;
   };
 
-  latch?.onResolved(() => {
+  latch.onResolved(() => {
     life++;
     newest = null;
     verified = null;
@@ -211,7 +211,7 @@ function failedCodes({ valid, checks }: Verdict): string[] {
 
 const attestEvent = (
   { id, state, codes, trust, codeHash, verdict }: SelfAttestation,
-  latch: Latch | undefined,
+  latch: Pick<Latch, 'open'>,
 ): AuditEvent => ({
   action: 'attest',
   actor: 'abaton',
@@ -223,6 +223,6 @@ const attestEvent = (
     codeHash,
     tcbStatus: verdict?.tcbStatus ?? null,
     codes: codes.join(' '),
-    ...(latch && openIncidentsFact(latch.open())),
+    ...openIncidentsFact(latch.open()),
   },
 });

@@ -35,18 +35,22 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     `create unique index jobs_by_subject on jobs (kind, subject)`,
     `create index jobs_due on jobs (kind, not_before_ms)`,
   ],
+  [`create table log_heads (origin text primary key, size bigint not null)`], // log-head.ts
 ];
 
-/**
- * Brings the tables to this release, one transaction per step. Throws STATE_TOO_NEW, having written nothing, when a
- * newer release was here.
- */
-export async function migrate(db: Db, nowMs: () => number): Promise<void> {
+/** 0 for new tables. Throws STATE_TOO_NEW, having written nothing, when a newer release was here. */
+export async function readStateVersion(db: Db): Promise<number> {
   await db.query('create table if not exists migrations (version bigint primary key, applied_ms bigint not null)');
   const [row] = await db.query('select coalesce(max(version), 0) as version from migrations');
   const present = Number(row?.version);
   if (present > MIGRATIONS.length)
     throw errorOf('STATE_TOO_NEW', `The state has version ${present}; this release knows ${MIGRATIONS.length}.`);
+  return present;
+}
+
+/** Brings the tables to this release, one transaction per step. Throws STATE_TOO_NEW. */
+export async function migrate(db: Db, nowMs: () => number): Promise<void> {
+  const present = await readStateVersion(db);
   for (const [index, statements] of MIGRATIONS.entries()) {
     const version = index + 1;
     if (version <= present) continue;

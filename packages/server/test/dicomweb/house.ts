@@ -24,6 +24,7 @@ import { openState } from '../../src/open-state.ts';
 import { openGuestAgent } from '../../src/tee/agent-client.ts';
 import { createGateKeeper } from '../../src/tee/gate-keeper.ts';
 import type { SelfAttestation } from '../../src/tee/self-attestation.ts';
+import { HOST_CLOCK, NO_LATCH } from '../tee/no-latch.ts';
 
 export type House = Awaited<ReturnType<typeof openHouse>>;
 
@@ -81,11 +82,14 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
   const trail: AuditTrail = { recordAll, record: async (event) => (await recordAll([event]))[0]! };
   const monitor = {
     newest: () => (world.attested ? report : null),
+    verified: () => (world.attested ? report : null),
     ageMs: () => 0,
   };
   const gate = createGateKeeper({
     requested: 'synthetic',
     monitor,
+    latch: NO_LATCH,
+    clockBehind: HOST_CLOCK.clockBehind,
     auditHealthy: () => log.healthy(),
     attestationIntervalMs: 1000,
   });

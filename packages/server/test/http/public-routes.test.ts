@@ -5,7 +5,7 @@ import { connectVerified, type VerifiedConnection, verifyAttestation } from '@ab
 import { parsePolicy, rootOf, verifyCheckpoint } from '@abaton/verify';
 import { errorOf } from '../../src/errors.ts';
 import { createApp } from '../../src/http/app.ts';
-import { createRateLimit } from '../../src/http/rate-limit.ts';
+import { addressOf, createRateLimit } from '../../src/http/rate-limit.ts';
 import { type Door, openDoor } from '../../src/http/server.ts';
 import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
@@ -255,9 +255,23 @@ test('metrics count routes by template, in the Prometheus text format', async ()
   assert.doesNotMatch(text, /JANE/);
 });
 
+test('one address gets a share, so that the others get theirs; of IPv6 the network counts', () => {
+  const limit = createRateLimit({ perSecond: 4, burst: 8, nowMs: () => 0 });
+  for (let i = 0; i < 2; i++) limit.take('a');
+  assert.throws(() => limit.take('a'), /from one address/);
+  for (const other of ['b', 'c', 'd']) for (let i = 0; i < 2; i++) limit.take(other);
+  assert.throws(() => limit.take('e'), /in all/);
+  const from = (remoteAddress: string) =>
+    addressOf({ env: { incoming: { socket: { remoteAddress } } } } as unknown as Parameters<typeof addressOf>[0]);
+  assert.equal(from('10.0.0.1'), '10.0.0.1');
+  assert.equal(from('::ffff:10.0.0.1'), '::ffff:10.0.0.1');
+  assert.equal(from('2001:db8::1'), from('2001:db8:0:0:ffff::2'));
+  assert.notEqual(from('2001:db8::1'), from('2001:db8:0:1::1'));
+});
+
 test('evidence is rationed: a burst, then a rate', async () => {
   let ms = 0;
-  const limit = createRateLimit(2, 3, () => ms);
+  const limit = createRateLimit({ perSecond: 2, burst: 3, share: 1, nowMs: () => ms });
   for (let i = 0; i < 3; i++) limit.take();
   assert.throws(() => limit.take(), { code: 'OVERLOADED', name: 'UnavailableError' });
   ms += 499;

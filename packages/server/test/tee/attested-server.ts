@@ -21,6 +21,7 @@ import { createLatch, type Latch } from '../../src/tee/latch.ts';
 import { readLogTail } from '../../src/tee/log-tail.ts';
 import { createSelfAttestation, type SelfAttestationMonitor, selfPolicy } from '../../src/tee/self-attestation.ts';
 import { deriveTeeKeys } from '../../src/tee/tee-keys.ts';
+import { NO_LATCH } from './no-latch.ts';
 
 export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
@@ -122,6 +123,7 @@ async function startProcess(
   let source = openSource();
   const collateral: CollateralSource = { collateralFor: (quote) => source.collateralFor(quote) };
   const evidence = createEvidenceSource({ agent, collateral, log, binding });
+  const judging = latched ? latch : NO_LATCH;
   const monitor = createSelfAttestation({
     evidence,
     policy: selfPolicy(await agent.info(), binding),
@@ -129,7 +131,7 @@ async function startProcess(
     simulatedRootSha256: pinRoot ? tee.rootSha256 : null,
     intervalMs: INTERVAL_MS,
     audit: trail,
-    ...(latched && { latch }),
+    latch: judging,
     logger,
     nowMs,
     clockBehind: time.behind,
@@ -137,7 +139,7 @@ async function startProcess(
   const gate = createGateKeeper({
     requested: 'synthetic',
     monitor,
-    ...(latched && { latch }),
+    latch: judging,
     clockBehind: time.behind,
     auditHealthy: () => log.healthy(),
     attestationIntervalMs: INTERVAL_MS,
@@ -175,7 +177,7 @@ async function startProcess(
           manifestSha256: binding.manifestSha256,
           modelRegistrySha256: binding.modelRegistrySha256,
         },
-        latched ? latch : undefined,
+        judging,
       );
     },
     async restart() {

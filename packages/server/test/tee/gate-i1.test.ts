@@ -7,6 +7,7 @@ import { kindOfCode } from '../../src/tee/failure-kinds.ts';
 import { createGateKeeper, watchGate } from '../../src/tee/gate-keeper.ts';
 import { createSelfAttestation, type SelfAttestation, selfPolicy } from '../../src/tee/self-attestation.ts';
 import { type AttestedServer, INTERVAL_MS, startAttested } from './attested-server.ts';
+import { HOST_CLOCK, NO_LATCH } from './no-latch.ts';
 
 let server: AttestedServer;
 before(async () => {
@@ -127,6 +128,8 @@ test('a log that cannot commit closes the gate, and a verified proof that cannot
   const gate = createGateKeeper({
     requested: 'synthetic',
     monitor,
+    latch: NO_LATCH,
+    clockBehind: HOST_CLOCK.clockBehind,
     auditHealthy: () => false,
     attestationIntervalMs: INTERVAL_MS,
   });
@@ -155,6 +158,8 @@ test('no-phi is closed; phi is refused at the start; granted phi is not opened b
     createGateKeeper({
       requested: 'phi',
       monitor,
+      latch: NO_LATCH,
+      clockBehind: HOST_CLOCK.clockBehind,
       auditHealthy: () => true,
       attestationIntervalMs: INTERVAL_MS,
       ...options,
@@ -166,7 +171,7 @@ test('no-phi is closed; phi is refused at the start; granted phi is not opened b
   // the same proof under Intel's root
   const newest = () => ({ ...monitor.newest(), trust: 'intel-tdx' }) as SelfAttestation;
   let granted = true;
-  const hardware = keeper({ phiGranted: () => granted, monitor: { newest, ageMs: () => 0 } });
+  const hardware = keeper({ phiGranted: () => granted, monitor: { newest, verified: newest, ageMs: () => 0 } });
   assert.deepEqual([hardware.state().open, hardware.state().mode], [true, 'phi']);
   granted = false;
   assert.deepEqual(hardware.state().reasons, ['mode-not-granted']);
@@ -210,7 +215,9 @@ test('the monitor proves once per interval, and stops', async () => {
   const { evidence, tee, binding, agent, trail } = server;
   const options = { evidence, tlsSpkiSha256: binding.tlsSpkiSha256, simulatedRootSha256: tee.rootSha256, audit: trail };
   const policy = selfPolicy(await agent.info(), binding);
-  const often = createSelfAttestation({ ...options, policy, intervalMs: 20, logger: createLogger(() => {}) });
+  const often = createSelfAttestation({
+    ...{ ...options, ...HOST_CLOCK, latch: NO_LATCH, policy, intervalMs: 20, logger: createLogger(() => {}) },
+  });
   often.start();
   const ids = new Set<string>();
   while (ids.size < 3) {

@@ -1,8 +1,14 @@
 /** I1: an integrity failure latches in the log. A good proof, a restart or a full disk do not open the door again. */
 import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { AuditEntry } from '../../src/audit/audit-trail.ts';
 import type { AuditLog } from '../../src/audit/log.ts';
+import { keepReserve } from '../../src/audit/reserve.ts';
+import { createLogger } from '../../src/log.ts';
+import { createLatch } from '../../src/tee/latch.ts';
 import { readLogTail } from '../../src/tee/log-tail.ts';
 import type { AttestedServer } from './attested-server.ts';
 import { startAttested } from './attested-server.ts';
@@ -113,6 +119,44 @@ test('while the log takes nothing the gate is closed all the same, and the entry
   const again = await server.restart();
   assert.deepEqual(again.latch.open(), [incident]);
   await again.close();
+});
+
+test('the entry is in the log before anybody can see that the door closes', async () => {
+  const server = await startAttested({ latched: true });
+  await server.boot();
+  const sizeBefore = server.log.size();
+  const seen: [number, boolean][] = [];
+  server.gate.onClose(() => seen.push([server.log.size(), server.gate.state().open]));
+  await fail(server, 'debug');
+  assert.deepEqual(seen, [[sizeBefore + 1, false]]);
+  await server.close();
+});
+
+test('a full disk gives back what is kept for the entry', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'abaton-reserve-'));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const file = join(dir, 'reserve');
+  const reserve = await keepReserve(file);
+  assert.equal(statSync(file).size, 2 ** 20);
+  await keepReserve(file); // the next start
+  const recorded: string[] = [];
+  const latch = createLatch({
+    open: [],
+    audit: {
+      async record({ action }) {
+        if (existsSync(file)) throw new Error('no space left on device');
+        recorded.push(action);
+        return { index: 0 };
+      },
+    },
+    logger: createLogger(() => {}),
+    nowMs: Date.now,
+    makeRoom: () => reserve.release(),
+  });
+  await latch.report({ codes: ['TD_DEBUG'], evidenceId: null });
+  assert.equal(latch.open().length, 1);
+  await untilSettled(() => recorded.length > 0);
+  latch.stop();
 });
 
 test('an agent that lies is not one that is late: a quote of before, of another version, or cut', async () => {

@@ -21,7 +21,7 @@ import { runInNewContext } from 'node:vm';
 import { type SoftTee, startSoftTee } from '@abaton/soft-tee';
 import fc from 'fast-check';
 import { openGuestAgent } from '../../src/tee/agent-client.ts';
-import { deriveSealedFileKey } from '../../src/tee/sealed-file.ts';
+import { deriveSealedFileKey } from '../../src/tee/sealed-file-key.ts';
 import { openSealedFile, sealFile } from '../../src/vault/sealed-file.ts';
 import { CHUNK_BYTES, ciphertextSize } from '../../src/vault/stream.ts';
 

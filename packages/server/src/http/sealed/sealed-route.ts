@@ -10,7 +10,7 @@ import { errorOf } from '../../errors.ts';
 import type { DoorBindings, FetchHandler } from '../bridge.ts';
 import type { DoorEnv } from '../door-env.ts';
 import { errorResponse, failureOf } from '../errors.ts';
-import { createRateLimit } from '../rate-limit.ts';
+import { addressOf, createRateLimit } from '../rate-limit.ts';
 import type { SealedKeys } from './sealed-keys.ts';
 
 export interface SealedDeps {
@@ -27,6 +27,8 @@ interface SealedBindings extends DoorBindings {
 // opening takes 4 ms of one core with X-Wing, which anybody can ask for: so at most half a core, and others are served
 const OPENED_PER_SECOND = 100;
 const OPENED_BURST = 200;
+/** Envelopes that are still arriving: each may hold a chunk of 64 KiB for as long as its sender is patient. */
+const MAX_ARRIVING = 512;
 /** RFC 9458 section 5.3: what tells any client of Oblivious HTTP to get new keys. */
 const KEY_PROBLEM = {
   type: 'https://iana.org/assignments/http-problem-types#ohttp-key',
@@ -34,16 +36,23 @@ const KEY_PROBLEM = {
 };
 
 export function sealedRoutes({ keys, handler }: SealedDeps): Hono<DoorEnv> {
-  const limit = createRateLimit(OPENED_PER_SECOND, OPENED_BURST);
+  const limit = createRateLimit({ perSecond: OPENED_PER_SECOND, burst: OPENED_BURST, share: 1 });
   const app = new Hono<DoorEnv>();
+  let arriving = 0;
 
   app.post('/sealed', async (c) => {
     if ('sealed' in c.env) throw errorOf('NOT_FOUND', 'There is no envelope within an envelope.');
     if (c.req.header('content-type') !== SEALED_REQUEST)
       throw errorOf('MEDIA_TYPE_UNSUPPORTED', `Send ${SEALED_REQUEST}.`);
     if (!c.req.raw.body) throw errorOf('SEALED_INVALID', 'There is no envelope.');
-    limit.take();
-    let envelope: OpenedEnvelope;
+    limit.take(addressOf(c));
+    if (arriving >= MAX_ARRIVING) throw errorOf('OVERLOADED', 'Too many sealed requests are arriving.');
+    arriving++;
+    let envelope: OpenedEnvelope | null = null;
+    c.env.incoming.once('close', () => {
+      arriving--;
+      void envelope?.cancel().catch(() => {}); // an answer that is cancelled before it begins lets nothing go by itself
+    });
     try {
       envelope = await openEnvelope(c.req.raw.body, keys.find);
     } catch (error) {
@@ -53,8 +62,9 @@ export function sealedRoutes({ keys, handler }: SealedDeps): Hono<DoorEnv> {
       return c.body(JSON.stringify(problem), 422, { 'content-type': 'application/problem+json' });
     }
     const env: SealedBindings = { incoming: c.env.incoming, sealed: true };
-    const response = await answer(c, envelope, (request) => handler(request, env));
-    return new Response(ReadableStream.from(seal(envelope, response)) as BodyInit, {
+    const opened = envelope;
+    const response = await answer(c, opened, (request) => handler(request, env));
+    return new Response(ReadableStream.from(seal(opened, response)) as BodyInit, {
       headers: { 'content-type': SEALED_RESPONSE, incremental: '?1' },
     });
   });

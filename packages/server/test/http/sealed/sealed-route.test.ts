@@ -1,6 +1,7 @@
 /** `POST /sealed` on a real door, over HTTP/1.1 and HTTP/2: RFC 9458 section 5, and each refusal. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import http2 from 'node:http2';
 import { ReadableStream } from 'node:stream/web';
 import { after, before, test } from 'node:test';
 import { SEALED_REQUEST, SEALED_RESPONSE } from '@abaton/client';
@@ -220,4 +221,27 @@ test('STOW through the envelope: a whole study is stored; one that was cut or ch
     assert.deepEqual([answer.status, codeOf(answer)], [400, 'REQUEST_INVALID'], what); // STOW says: it broke off
     assert.equal(await stored(study), 404, what);
   }
+});
+
+test('envelopes that never arrive are few, and make room when they are gone', async () => {
+  const sessions = Array.from({ length: 6 }, () =>
+    http2.connect(`https://127.0.0.1:${house.port}`, { rejectUnauthorized: false }),
+  );
+  const headers = { ':method': 'POST', ':path': '/sealed', 'content-type': SEALED_REQUEST };
+  let refused = 0;
+  const streams = sessions.flatMap((session) =>
+    Array.from({ length: 95 }, () => {
+      const stream = session.request(headers, { endStream: false });
+      stream.on('error', () => {}).on('response', (answer) => (refused += Number(answer[':status'] === 503)));
+      stream.write(Buffer.of(0)); // of a header of seven bytes
+      return stream;
+    }),
+  );
+  // 512 of them wait (the rate of 200 at once and 100 a second lets fewer in): whoever comes then is told so
+  while (refused === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  for (const stream of streams) stream.close();
+  for (const session of sessions) session.close();
+  let status = 503;
+  while (status === 503) status = (await post((await seal()).body)).status;
+  assert.equal(status, 200, 'there is room again');
 });
