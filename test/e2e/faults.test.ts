@@ -9,7 +9,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
-import https from 'node:https';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,6 +17,7 @@ import { summarizeVerdict, type Verdict } from '@abaton/verify';
 import { drawPhantom } from '../../packages/server/src/imaging/phantom.ts';
 import { kindOfCode } from '../../packages/server/src/tee/failure-kinds.ts';
 import { FAULTS, type FaultName } from '../../packages/soft-tee/src/faults.ts';
+import { careless } from './careless.ts';
 import { enrolOfficer, type Officer } from './officer.ts';
 import { root, type ServerProcess, type Stack, startStack } from './stack.ts';
 
@@ -61,25 +61,8 @@ async function restart(): Promise<void> {
   server = await startServer();
 }
 
-/** As a careless sender would: HTTP/1.1, and nothing verified. */
-function careless(method: string, path: string, body?: Buffer): Promise<{ status: number; text: string }> {
-  return new Promise((resolve, reject) => {
-    const headers = body ? { 'content-type': 'application/dicom' } : {};
-    const request = https.request(
-      `${server.url}${path}`,
-      { method, headers, rejectUnauthorized: false, agent: false },
-      async (response) => {
-        let text = '';
-        for await (const chunk of response) text += chunk;
-        resolve({ status: response.statusCode!, text });
-      },
-    );
-    request.on('error', reject).end(body);
-  });
-}
-
 async function countUploads(): Promise<number> {
-  const { text } = await careless('GET', '/metrics');
+  const { text } = await careless(server.url, 'GET', '/metrics');
   const samples = text.matchAll(/^abaton_http_requests_total\{[^}]*method="POST"[^}]*\} (\d+)$/gm);
   return [...samples].reduce((sum, [, count]) => sum + Number(count), 0);
 }
@@ -93,7 +76,7 @@ interface Health {
 /** Health after the first self-attestation that began at `since` or later: the one that must show a change. */
 async function healthAfter(since: string): Promise<Health> {
   for (const deadline = Date.now() + GUARD_MS; Date.now() < deadline; await sleep(50)) {
-    const health = JSON.parse((await careless('GET', '/healthz')).text) as Health;
+    const health = JSON.parse((await careless(server.url, 'GET', '/healthz')).text) as Health;
     if (health.attestation.at >= since) return health;
   }
   return assert.fail('no self-attestation');
@@ -156,7 +139,7 @@ async function assertClosed(since: string, code: string): Promise<void> {
   }
   const { reasons } = health;
   assert.ok(reasons.includes(code), reasons.join(' '));
-  const refused = await careless('POST', '/dicom-web/studies', Buffer.from('a study')); // from whoever did not verify
+  const refused = await careless(server.url, 'POST', '/dicom-web/studies', Buffer.from('a study')); // from whoever did not verify
   assert.deepEqual([refused.status, JSON.parse(refused.text).code], [503, 'GATE_CLOSED']);
 }
 

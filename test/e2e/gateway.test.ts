@@ -8,9 +8,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type Gateway, type GatewayState, startGateway } from '@abaton/gateway';
 import { drawPhantom } from '../../packages/server/src/imaging/phantom.ts';
+import { until } from './careless.ts';
 import { enrolOfficer, type Officer } from './officer.ts';
 import { root, type Stack, startStack } from './stack.ts';
 
@@ -42,11 +42,6 @@ async function openGateway(): Promise<{ gateway: Gateway; url: string }> {
     log: () => {},
   });
   return { gateway, url: `http://127.0.0.1:${gateway.port}` };
-}
-
-async function until(what: string, reached: () => boolean | Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + GUARD_MS; !(await reached()); await sleep(50))
-    if (Date.now() > deadline) assert.fail(`${what}: not reached`);
 }
 
 const isOpen = ({ state }: GatewayState) => state === 'open';

@@ -2,10 +2,10 @@
 import { execFile } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
-import https from 'node:https';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { vkeyOf } from '../../packages/cli/src/officer-key.ts';
+import { careless } from './careless.ts';
 import { root, type Stack } from './stack.ts';
 
 export interface Officer {
@@ -50,16 +50,6 @@ export interface ListedIncident {
   codes: string[];
 }
 
-/** As a stranger reads them: they are public, and nothing is verified. */
-export function readIncidents(url: string): Promise<ListedIncident[]> {
-  return new Promise((resolve, reject) => {
-    const options = { rejectUnauthorized: false, agent: false } as const;
-    https
-      .get(`${url}/api/v1/incidents`, options, async (response) => {
-        let text = '';
-        for await (const chunk of response) text += chunk;
-        resolve((JSON.parse(text) as { incidents: ListedIncident[] }).incidents);
-      })
-      .on('error', reject);
-  });
-}
+/** As a stranger reads them: they are public. */
+export const readIncidents = async (url: string): Promise<ListedIncident[]> =>
+  JSON.parse((await careless(url, 'GET', '/api/v1/incidents')).text).incidents;

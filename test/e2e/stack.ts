@@ -113,7 +113,7 @@ const freePort = () =>
     });
   });
 
-/** `faults` is given to the software TEE at its start. Close the stack when the test ends. */
+/** `softTeeArgs` are given to the software TEE at its start. Close the stack when the test ends. */
 export async function startStack({ softTeeArgs = [] as string[] } = {}): Promise<Stack> {
   const dir = mkdtempSync(join(tmpdir(), 'abaton-stack-'));
   const dataDir = join(dir, 'data');

@@ -53,15 +53,18 @@ test(`${REQUESTS} requests for evidence`, { timeout: 120_000 }, async (t) => {
         assert.deepEqual([status, answer.code], [503, 'OVERLOADED']);
         answers.limited++;
       }
-      if (left % 500 === 0) states.push((await health()).status);
     }
   };
+  const looking = (async () => {
+    while (left > 0) states.push((await health()).status);
+  })();
   await Promise.all(sessions.flatMap((session) => Array.from({ length: PARALLEL }, () => asker(session))));
+  await looking;
   const seconds = (performance.now() - began) / 1000;
 
   assert.equal(answers.served + answers.limited, REQUESTS);
   assert.ok(answers.served > 0 && answers.limited > 0);
-  assert.ok(states.length >= 15 && states.every((state) => state === 'open'), `the gate stays open: ${states}`);
+  assert.ok(states.length > 0 && states.every((state) => state === 'open'), `the gate stays open: ${states}`);
   assert.equal((await health()).attestation.state, 'verified');
   const lines = readFileSync(stack.serverLog, 'utf8').split('\n').slice(linesBefore);
   assert.ok(!lines.join('\n').includes('/attestation'), 'strangers leave no line');

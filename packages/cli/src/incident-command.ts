@@ -1,11 +1,20 @@
 /**
  * `abaton incident`: what closed the door of a server, and how an officer opens it again: the root cause, signed for this
- * incident of this log (server: tee/resolution.ts), over a connection that is verified first.
+ * incident of this log, over a connection that is verified first.
  */
 import { sign } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { type ChannelResponse, connectVerified, type VerifiedConnection } from '@abaton/client';
-import { ConfigurationError, formatSignatureLine, parseVkey, RejectedError, UnavailableError } from '@abaton/verify';
+import {
+  ConfigurationError,
+  formatIncidentResolution,
+  formatSignatureLine,
+  isCause,
+  MAX_CAUSE_CHARS,
+  parseVkey,
+  RejectedError,
+  UnavailableError,
+} from '@abaton/verify';
 import { EXIT } from './exit.ts';
 import { readKey, vkeyOf } from './officer-key.ts';
 import { printable, printableJson } from './printable.ts';
@@ -20,8 +29,6 @@ interface ListedIncident {
 }
 
 type Flags = TrustFlags & { url: string; json?: boolean };
-
-const MAX_CAUSE_CHARS = 500; // as the server takes
 
 /** Prints the incidents of the server that are open, and those that were resolved since it started. */
 export async function runIncidentList(flags: Flags): Promise<number> {
@@ -44,7 +51,7 @@ export async function runIncidentResolve(
       '--name is the first part of the verifier key in the manifest, before the first +.',
     );
   if (!/^[0-9a-f]{16}$/.test(id)) throw new ConfigurationError('USAGE', 'An incident has an id of 16 hex digits.');
-  if (cause.length > MAX_CAUSE_CHARS || cause.trim() === '' || /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(cause))
+  if (!isCause(cause))
     throw new ConfigurationError('USAGE', `--cause must be one line of 1 to ${MAX_CAUSE_CHARS} characters.`);
   const privateKey = readKey(flags.key);
   const vkey = parseVkey(vkeyOf(name, privateKey));
@@ -55,8 +62,7 @@ export async function runIncidentResolve(
       const [logVkey] = connection.evidence.reportData.auditLogVkeys;
       if (!logVkey) throw new UnavailableError('ANSWER_INVALID', 'The evidence names no audit log.');
       const origin = parseVkey(logVkey).name;
-      const lines = ['abaton incident resolution v1', origin, id, new Date().toISOString(), `cause: ${cause}`];
-      const text = `${lines.join('\n')}\n`;
+      const text = formatIncidentResolution({ origin, incidentId: id, signedMs: Date.now(), cause });
       const note = `${text}\n${formatSignatureLine(vkey, sign(null, Buffer.from(text), privateKey))}`;
       return connection.request({
         method: 'POST',

@@ -37,7 +37,7 @@ const unavailable = (code: ClientCode, message: string, cause?: unknown) =>
 /**
  * Verifies, and returns what seals every request. Whoever sits between sees the address of the server, the size of what
  * is sent, and when; not method, path, header fields or bodies. Throws NotVerifiedError, URL_INVALID,
- * EVIDENCE_UNAVAILABLE or ANSWER_INVALID. Its `request` throws SEALED_KEY_UNKNOWN when the server has new keys: connect
+ * EVIDENCE_UNAVAILABLE, CONNECTION_LOST or ANSWER_INVALID. Its `request` throws SEALED_KEY_UNKNOWN when the server has new keys: connect
  * again; SEALED_REFUSED for an answer outside the envelope, which anybody between could have made up; SEALED_INVALID for
  * one that was changed or cut off; CONNECTION_LOST.
  */

@@ -27,6 +27,13 @@ export { readQuotePlatform } from './tdx/quote-platform.ts';
 export { type Checkpoint, formatCheckpoint, parseCheckpoint, verifyCheckpoint } from './tlog/checkpoint.ts';
 export { LOG_CODES, type LogCode } from './tlog/codes.ts';
 export {
+  formatIncidentResolution,
+  type IncidentResolution,
+  isCause,
+  MAX_CAUSE_CHARS,
+  parseIncidentResolution,
+} from './tlog/incident-resolution.ts';
+export {
   EMPTY_ROOT,
   HASH_BYTES,
   leafHash,

@@ -49,6 +49,7 @@ export async function analyzeStudy(deps: AnalysisDeps, job: Job, lastAttempt: bo
 
   const draft = buildResult(deps, state, { inputDigest, routing, inferred, source });
   const { result, sr } = await timed(deps, 'report', addSr(deps, draft, source));
+  gate.requireOpen(); // it may have closed meanwhile; then the study is analysed anew once it is open
   const recorded = trail.record({
     action: 'execute',
     actor: 'abaton',

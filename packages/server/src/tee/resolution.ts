@@ -1,17 +1,6 @@
-/**
- * How an incident ends: a named officer of the manifest signs its root cause, as a C2SP signed note over these lines:
- *
- *     abaton incident resolution v1
- *     <origin of the audit log>
- *     <id of the incident>
- *     <time of signing, ISO 8601 UTC>
- *     cause: <one line, at most 500 characters>
- *
- * Origin and id bind it to one incident of one log, so that a copy holds nowhere else; the time bounds how long it may lie
- * about unused.
- */
+/** How an incident ends: a named officer of the manifest signs its root cause (verify: tlog/incident-resolution.ts). */
 import { createHash } from 'node:crypto';
-import { parseVkey, type Vkey, verifyNote } from '@abaton/verify';
+import { parseIncidentResolution, parseVkey, type Vkey, verifyNote } from '@abaton/verify';
 import { errorOf } from '../errors.ts';
 import type { Incident } from './incident.ts';
 import type { Latch, ListedIncident } from './latch.ts';
@@ -28,8 +17,6 @@ export interface Officer {
 const RESOLVING_ROLES: readonly string[] = ['security-officer', 'privacy-officer'];
 const MAX_AGE_MS = 15 * 60_000; // signed and posted by one command; the rest is for clocks that differ
 const MAX_AHEAD_MS = 5 * 60_000; // between two clocks, RFC 4120 section 7.5.8
-const MAX_CAUSE_CHARS = 500; // a sentence or two: the report of an incident has its own place
-const TITLE = 'abaton incident resolution v1';
 
 export interface IncidentDesk {
   list(): readonly ListedIncident[];
@@ -95,17 +82,12 @@ function verifyResolution(
   if (signers.length === 0)
     throw invalid('the manifest names no security-officer or privacy-officer, so that nobody can resolve an incident');
   const { text, officer } = readNote(note, signers);
-  const [title, forOrigin, forId, time, cause, ...rest] = text.split('\n');
-  if (title !== TITLE || rest.length !== 1 || rest[0] !== '') throw invalid(`it is no "${TITLE}"`);
-  if (forOrigin !== origin) throw invalid('it was signed for another log');
-  if (forId !== incident.id) throw invalid('it was signed for another incident');
-  const signedMs = parseTime(time!);
+  const { cause, signedMs, ...signed } = parseIncidentResolution(text);
+  if (signed.origin !== origin) throw invalid('it was signed for another log');
+  if (signed.incidentId !== incident.id) throw invalid('it was signed for another incident');
   if (nowMs - signedMs > MAX_AGE_MS) throw invalid('it was not signed within the last 15 minutes');
   if (signedMs - nowMs > MAX_AHEAD_MS) throw invalid('it is dated more than five minutes ahead');
-  const [, words] = /^cause: (.*\S.*)$/.exec(cause!) ?? [];
-  if (words === undefined || words.length > MAX_CAUSE_CHARS || /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(words))
-    throw invalid(`it names no cause of 1 to ${MAX_CAUSE_CHARS} characters that can be seen`);
-  return { officer, cause: words };
+  return { officer, cause };
 }
 
 function readNote(note: string, signers: readonly Signer[]): { text: string; officer: string } {
@@ -122,12 +104,6 @@ function readNote(note: string, signers: readonly Signer[]): { text: string; off
       { cause },
     );
   }
-}
-
-function parseTime(text: string): number {
-  const ms = Date.parse(text);
-  if (Number.isFinite(ms) && new Date(ms).toISOString() === text) return ms;
-  throw invalid('its time is not written as 2026-08-20T12:00:00.000Z');
 }
 
 const invalid = (why: string) => errorOf('RESOLUTION_INVALID', `The resolution does not hold: ${why}.`);
