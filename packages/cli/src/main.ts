@@ -1,6 +1,7 @@
 /** The `abaton` command. Each subcommand is one file; this one only names them. */
 import { Command, CommanderError } from 'commander';
 import { runAnalyze } from './analyze-command.ts';
+import { runAuditVerify } from './audit-command.ts';
 import { flagOf } from './evidence-files.ts';
 import { EXIT, exitCodeOf, jsonOfError, messageOf } from './exit.ts';
 import { runGateway } from './gateway-command.ts';
@@ -105,6 +106,17 @@ addTrustOptions(incident.command('resolve <id>').description('verify, then sign 
   )
   .option('--json', 'print one JSON object and nothing else')
   .action((id, flags) => run(runIncidentResolve(id, flags)));
+
+const audit = program.command('audit').description('transparency logs: ours, and any other of C2SP tlog-tiles');
+audit
+  .command('verify')
+  .description('whether every entry and tile leads to the signed checkpoint; exit code 3 when not')
+  .requiredOption('--log <DIR|URL>', 'where `checkpoint` and `tile/` lie')
+  .requiredOption('--vkey <VKEY>', 'C2SP verifier key of the log (several: any of them)', repeated)
+  .option('--origin <TEXT>', 'name of the log, where it is not the name of its key')
+  .option('--from <FILE>', 'a checkpoint of before, which the log has to continue')
+  .option('--json', 'print one JSON object and nothing else')
+  .action((flags) => run(runAuditVerify(flags)));
 
 addTrustOptions(
   program

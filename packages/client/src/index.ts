@@ -16,6 +16,7 @@ export {
   type VerifyOptions,
   verifyAttestation,
 } from './connect-verified.ts';
+export { openLogDirectory, openLogUrl, type ReadLogFile } from './log-files.ts';
 export { fetchOcsp, fetchRim } from './nvidia.ts';
 export { fetchCollateral, type PlatformId } from './pccs.ts';
 export { DHKEM_X25519, type KemId, X_WING } from './sealed/hpke-context.ts';

@@ -63,6 +63,7 @@ export {
   tileWidth,
 } from './tlog/tile-path.ts';
 export { TileTree } from './tlog/tile-proof.ts';
+export { type VerifiedLog, type VerifyLogInput, verifyLog } from './tlog/verify-log.ts';
 export {
   CHECKS,
   type Check,

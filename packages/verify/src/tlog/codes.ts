@@ -9,6 +9,7 @@ export const LOG_CODES = {
   CHECKPOINT_SIGNATURE_INVALID: 'A signature by a trusted key does not verify: the checkpoint was changed.',
   INCLUSION_INVALID: 'The entry is not in the log that the checkpoint names.',
   CONSISTENCY_INVALID: 'One tree is not a prefix of the other: history was changed, or forked.',
+  TILES_INVALID: 'The files of the log do not lead to its checkpoint: something was changed, moved or taken away.',
 } as const;
 
 export type LogCode = keyof typeof LOG_CODES;
