@@ -19,6 +19,7 @@ import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { connectVerified } from '@abaton/client';
 import { ED25519_TYPE, formatVkey } from '@abaton/verify';
+import { openTileLog } from '../../packages/server/src/audit/tile-log.ts';
 import { drawPhantom } from '../../packages/server/src/imaging/phantom.ts';
 import { root, type Stack, startStack } from '../e2e/stack.ts';
 import { errorsOf } from './json-schemas.ts';
@@ -98,8 +99,14 @@ before(async () => {
   close();
   assert.ok(evidence.teeType === 'intel-tdx');
   const officer = generateKeyPairSync('ed25519');
+  // a log that nobody writes meanwhile, as a copy of one is
+  const log = await openTileLog({ dir: join(dir, 'log'), origin: 'hospital.example/audit', seed: new Uint8Array(32) });
+  for (let i = 0; i < 3; i++) await log.append(Buffer.from(`{"n":${i}}`));
+  await log.close();
   Object.assign(names, {
     url: server.url,
+    log: join(dir, 'log'),
+    logVkey: log.vkeys()[0],
     quote: write('quote.bin', Buffer.from(evidence.quote, 'hex')),
     collateral: write('collateral.json', JSON.stringify(evidence.collateral)),
     eventLog: write('event-log.json', JSON.stringify({ event_log: JSON.stringify(evidence.eventLog) })),

@@ -1,7 +1,8 @@
 /** `abaton audit`: whether a transparency log holds, whoever wrote it; and which key ours is verified under. */
 import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import { openLogDirectory, openLogUrl } from '@abaton/client';
-import { ConfigurationError, type VerifiedLog, verifyLog } from '@abaton/verify';
+import { ConfigurationError, type VerifiedLog, verifyCheckpoint, verifyLog } from '@abaton/verify';
 import { EXIT } from './exit.ts';
 import { printable, printableJson } from './printable.ts';
 import { createProgress } from './progress.ts';
@@ -34,6 +35,19 @@ export async function runAuditVerify({ log, vkey, origin, from, json }: AuditVer
   } finally {
     progress.end();
   }
+}
+
+/** Prints the verifier keys that lie beside a log of ours, if its checkpoint is signed by them. Exit code 3 when not. */
+export function runAuditKey({ log }: { log: string }): number {
+  const dir = requireDirectory(log);
+  const read = (name: string) => readText(join(dir, name));
+  const vkeys = read('vkeys').trimEnd().split('\n');
+  verifyCheckpoint(read('checkpoint'), vkeys);
+  process.stdout.write(vkeys.map((vkey) => `${printable(vkey)}\n`).join(''));
+  process.stderr.write(
+    'Whose keys these are the directory cannot say: compare with auditLogVkeys of verified evidence.\n',
+  );
+  return EXIT.ok;
 }
 
 function requireDirectory(path: string): string {

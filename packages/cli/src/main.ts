@@ -1,7 +1,7 @@
 /** The `abaton` command. Each subcommand is one file; this one only names them. */
 import { Command, CommanderError } from 'commander';
 import { runAnalyze } from './analyze-command.ts';
-import { runAuditVerify } from './audit-command.ts';
+import { runAuditKey, runAuditVerify } from './audit-command.ts';
 import { flagOf } from './evidence-files.ts';
 import { EXIT, exitCodeOf, jsonOfError, messageOf } from './exit.ts';
 import { runGateway } from './gateway-command.ts';
@@ -117,6 +117,12 @@ audit
   .option('--from <FILE>', 'a checkpoint of before, which the log has to continue')
   .option('--json', 'print one JSON object and nothing else')
   .action((flags) => run(runAuditVerify(flags)));
+
+audit
+  .command('key')
+  .description('print the verifier keys that lie beside a log of Abaton')
+  .requiredOption('--log <DIR>', "the server's audit directory")
+  .action((flags) => run(Promise.try(() => runAuditKey(flags))));
 
 addTrustOptions(
   program

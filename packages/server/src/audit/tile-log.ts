@@ -122,6 +122,7 @@ export class TileLog implements AuditLog {
     log.#checkRoot();
     try {
       await log.#recover(base);
+      await log.#writeVkeys();
       return log;
     } catch (error) {
       await wal.close();
@@ -257,6 +258,13 @@ export class TileLog implements AuditLog {
     if (this.#wal.first === null) await this.#wal.rotate(0);
     if (this.#head.note === '' || this.#frontier.size > this.#head.size) await this.#publish();
     await this.#files.writePartials(this.#head.size, this.#frontier);
+  }
+
+  /** For whoever has the directory and nothing else. It is no proof: who it belongs to, verified evidence says. */
+  async #writeVkeys(): Promise<void> {
+    const text = `${this.vkeys().join('\n')}\n`;
+    if ((await this.#disk.read('vkeys'))?.toString('utf8') !== text)
+      await this.#disk.write('vkeys', Buffer.from(text), { sync: true });
   }
 
   #checkRoot(): void {
