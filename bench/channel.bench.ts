@@ -13,7 +13,7 @@ import type { Figures } from './main.ts';
 import { mean, quantile, takeTurns } from './statistics.ts';
 
 const ROUNDS = 100;
-const PAUSE_MS = 50; // the server makes 20 quotes a second for strangers
+const PAUSE_MS = 100; // the server makes ten quotes a second for strangers of one address
 
 export async function run(): Promise<Figures> {
   const stack = await startStack();

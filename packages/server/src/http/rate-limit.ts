@@ -15,7 +15,7 @@ export interface RateLimit {
 export interface RateLimitOptions {
   perSecond: number;
   burst: number;
-  /** Of both, for one address; default: a quarter. */
+  /** Of both, for one address; default: half. */
   share?: number;
   nowMs?: () => number;
 }
@@ -31,7 +31,7 @@ const MAX_ADDRESSES = 10_000;
 export function createRateLimit({
   perSecond,
   burst,
-  share = 0.25,
+  share = 0.5,
   nowMs = () => performance.now(),
 }: RateLimitOptions): RateLimit {
   const common: Bucket = { tokens: burst, atMs: nowMs() };

@@ -256,7 +256,7 @@ test('metrics count routes by template, in the Prometheus text format', async ()
 });
 
 test('one address gets a share, so that the others get theirs; of IPv6 the network counts', () => {
-  const limit = createRateLimit({ perSecond: 4, burst: 8, nowMs: () => 0 });
+  const limit = createRateLimit({ perSecond: 4, burst: 8, share: 0.25, nowMs: () => 0 });
   for (let i = 0; i < 2; i++) limit.take('a');
   assert.throws(() => limit.take('a'), /from one address/);
   for (const other of ['b', 'c', 'd']) for (let i = 0; i < 2; i++) limit.take(other);
