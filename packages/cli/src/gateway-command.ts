@@ -50,12 +50,14 @@ export function readGatewayFlags(flags: GatewayFlags): GatewayOptions {
 
 const UNITS_MS = { ms: 1, s: 1000, m: 60_000 } as const;
 
+const MIN_INTERVAL_MS = 1_000; // a quote takes tens of milliseconds of the server, and others want theirs
+
 /** Shorter than the default is allowed, longer is not: a revoked platform has to be found within it. */
 function parseInterval(text: string): number {
   const [, number, unit] = /^([1-9]\d{0,6})(ms|s|m)$/.exec(text) ?? [];
   const ms = Number(number) * (UNITS_MS[unit as keyof typeof UNITS_MS] ?? Number.NaN);
-  if (!(ms <= INTERVAL_MS))
-    throw new ConfigurationError('USAGE', `--interval must be a time such as 60s, at most ${INTERVAL_MS / 1000}s.`);
+  if (!(ms >= MIN_INTERVAL_MS && ms <= INTERVAL_MS))
+    throw new ConfigurationError('USAGE', `--interval must be a time such as 60s, from 1s to ${INTERVAL_MS / 1000}s.`);
   return ms;
 }
 

@@ -49,6 +49,12 @@ export const GATEWAY_CODES = {
     meaning: 'The queue or its disk has no room for this upload, and nothing of it was kept.',
     remedy: 'Free the disk, raise --max-queue-bytes, or wait until the service is verified again.',
   },
+  STORE_UNAVAILABLE: {
+    class: 'retry',
+    status: 503,
+    meaning: 'The disk of the queue cannot be read or written.',
+    remedy: 'Repair or free the disk, then send again.',
+  },
   TOO_LARGE: {
     class: 'fix',
     status: 413,

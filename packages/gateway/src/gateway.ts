@@ -1,5 +1,6 @@
 /** The hospital's end of the proof: the link, the queue and the LAN-side door, put together. */
 import type { VerifyOptions } from '@abaton/client';
+import { ConfigurationError } from '@abaton/verify';
 import { createHandler } from './http/handler.ts';
 import { listen } from './http/listen.ts';
 import { openLink } from './link.ts';
@@ -56,16 +57,18 @@ const GRACE_MS = 60_000;
 const MAX_QUEUE_BYTES = 20 * 2 ** 30; // a day of a busy CT; the customer's disk decides
 
 /**
- * Listens at once, closed; opens when the service is verified. Throws LISTEN_REFUSED, QUEUE_IN_USE, QUEUE_KEY_INVALID, and a
+ * Listens at once, closed; opens when the service is verified. Throws URL_INVALID, LISTEN_REFUSED, QUEUE_IN_USE, QUEUE_KEY_INVALID, and a
  * RangeError for an interval or grace above its default.
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { trust, dataDir, maxQueueBytes = MAX_QUEUE_BYTES } = options;
+  if (!URL.canParse(trust.url) || new URL(trust.url).protocol !== 'https:')
+    throw new ConfigurationError('URL_INVALID', 'The address of the service must be an https: URL.');
   const intervalMs = atMost(options.intervalMs, INTERVAL_MS);
   const graceMs = atMost(options.graceMs, GRACE_MS);
   const logger = createLogger(options.log ?? ((line) => process.stderr.write(line)));
   await makeDirectory(dataDir);
-  const queue = await openQueue(dataDir, maxQueueBytes, () => logger.warn('queue-expired'));
+  const queue = await openQueue(dataDir, maxQueueBytes);
   const refusals = await openRefusals(dataDir);
   const link = openLink({ trust, intervalMs, graceMs, refusals, logger });
   const drain = startDrain(queue, link, logger);

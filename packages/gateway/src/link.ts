@@ -112,15 +112,26 @@ export function openLink({ trust, intervalMs, graceMs, refusals, logger }: LinkO
     if (integrity) await refusals.keep({ at: new Date().toISOString(), codes });
   };
 
-  const adopt = async (connection: VerifiedConnection, proven: Moment): Promise<void> => {
+  /** False: it was lost at once. */
+  const adopt = async (connection: VerifiedConnection, proven: Moment): Promise<boolean> => {
     const next: Held = { connection, proven, cut: new AbortController(), running: 0 };
     held.add(next);
     const answers = await beat(next);
-    if (!answers || !held.has(next)) return drop(next, ['connection-lost']);
+    if (!answers || !held.has(next)) {
+      drop(next, ['connection-lost']);
+      return false;
+    }
     const before = current;
     current = next;
     if (before?.running === 0) drop(before, []);
-    for (const old of held) if (old !== next) void renew(old);
+    for (const old of held) if (old !== next) void renew(old).catch(defect);
+    return true;
+  };
+
+  /** Of ours: nothing that stands behind it can be relied on. */
+  const defect = (): void => {
+    logger.alert('defect', {});
+    for (const each of [...held]) drop(each, ['defect']);
   };
 
   /** For requests that outlive an interval: their connection has to prove itself again, or ends at its deadline. */
@@ -129,8 +140,10 @@ export function openLink({ trust, intervalMs, graceMs, refusals, logger }: LinkO
     const outcome = await verifyAgain(old.connection, trust);
     if (outcome.kind === 'verified') old.proven = proven;
     else if (outcome.kind === 'refused' && held.has(old)) {
-      logger.alert('verification-refused', { codes: outcome.codes, integrity: outcome.integrity });
+      const { codes, integrity } = outcome;
+      logger.alert('verification-refused', { codes, integrity });
       drop(old, []);
+      if (integrity) await refusals.keep({ at: new Date().toISOString(), codes });
     }
   };
 
@@ -162,19 +175,24 @@ export function openLink({ trust, intervalMs, graceMs, refusals, logger }: LinkO
       return false;
     }
     if (outcome.kind !== 'unavailable') verdict = summarize(outcome.verdict);
-    if (outcome.kind === 'verified') await adopt(outcome.connection, asked);
+    let adopted = false;
+    if (outcome.kind === 'verified') adopted = await adopt(outcome.connection, asked);
     else if (outcome.kind === 'refused') await refuse(outcome);
     else if (!current) reasons = ['verification-unavailable', outcome.code];
     announce();
     logger.info('verification', { outcome: outcome.kind, code: outcome.kind === 'unavailable' ? outcome.code : null });
-    return outcome.kind === 'verified' && current !== null;
+    return adopted && current !== null;
   };
 
   const loop = async (): Promise<void> => {
     let failures = 0;
     while (!stopped) {
       const began = performance.now();
-      if (await attempt()) {
+      const held = await attempt().catch(() => {
+        defect();
+        return false;
+      });
+      if (held) {
         failures = 0;
         await lost.wait(Math.max(0, intervalMs - (performance.now() - began)));
         if (current || stopped) continue;

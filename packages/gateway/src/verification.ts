@@ -67,6 +67,8 @@ function outcomeOf(error: unknown): Outcome {
 
 function refused(verdict: Verdict): Outcome {
   const failed = verdict.checks.flatMap(({ code }) => (code ? [code] : []));
-  const codes = failed.length > 0 ? failed : ['REQUIRED_CHECK_NOT_RUN'];
+  // a check that the verdict requires and that did not run has no code: it is named, as the server names it
+  const missing = verdict.checks.filter(({ status }) => status === 'not-run').map(({ id }) => `not-run:${id}`);
+  const codes = failed.length > 0 ? failed : missing;
   return { kind: 'refused', verdict, codes, integrity: codes.some((code) => !OUT_OF_DATE.has(code)) };
 }

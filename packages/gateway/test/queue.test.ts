@@ -4,9 +4,11 @@ import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   copyFileSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   truncateSync,
@@ -129,21 +131,26 @@ test('503 of the service: it is tried again', async () => {
   assert.equal((await look(id)).state, 'forwarded');
 });
 
-test('a week after the answer it is forgotten', async () => {
+test('a week after it was forwarded its answer is forgotten; a refused one never is', async () => {
+  await start();
+  service.storeStatus = 409;
+  const refused = await enqueue(Buffer.from('refused'));
+  await drain();
+  const [kept] = files('.answer');
+  Object.assign(service, { storeStatus: 200, healthStatus: 503 });
   await start();
   const id = await enqueue(Buffer.from('old'));
-  service.storeStatus = 409;
   await drain();
-  const [file] = files('.answer');
+  const [file] = files('.answer').filter((name) => name !== kept);
   const age = (days: number) => new Date(Date.now() - days * 86_400_000);
   utimesSync(join(dir, 'queue', file!), age(6.9), age(6.9));
   await start();
-  assert.equal((await look(id)).state, 'refused');
-  utimesSync(join(dir, 'queue', file!), age(7.1), age(7.1));
+  assert.equal((await look(id)).state, 'forwarded');
+  for (const name of [file!, kept!]) utimesSync(join(dir, 'queue', name), age(7.1), age(7.1));
   await start();
   assert.equal((await look(id)).code, 'NOT_FOUND');
-  assert.deepEqual([files('.upload'), files('.answer')], [[], []]);
-  assert.ok(running!.lines.some((line) => JSON.parse(line).event === 'queue-expired'));
+  assert.equal((await look(refused)).state, 'refused');
+  assert.deepEqual([files('.upload').length, files('.answer')], [1, [kept]]);
 });
 
 test('more than the queue may hold: 507 or 413, and nothing of it stays', async () => {
@@ -220,16 +227,70 @@ test('the key: made once, for this user alone, and never replaced while somethin
   await running!.close();
   running = null;
   const invalid = { code: 'QUEUE_KEY_INVALID' };
-  const open = () => openQueue(dir, 2 ** 20, () => {});
+  const open = () => openQueue(dir, 2 ** 20);
   chmodSync(key, 0o640);
   await assert.rejects(open(), invalid);
   chmodSync(key, 0o600);
   writeFileSync(key, 'abaton-queue-key-v2 00\n');
   await assert.rejects(open(), invalid);
+  writeFileSync(key, `abaton-queue-key-v1 ${'5a'.repeat(32)}\n`); // of an old backup: it must settle nothing
+  await assert.rejects(open(), invalid);
   rmSync(key);
   await assert.rejects(open(), invalid);
   writeFileSync(key, made, { mode: 0o600 });
   (await open()).close();
+});
+
+test('a file that cannot be read holds up no other, and goes once it can be', async () => {
+  await start();
+  const stuck = await enqueue(Buffer.from('stuck'));
+  const other = await enqueue(Buffer.from('other'));
+  const [name] = files('.upload');
+  const path = join(dir, 'queue', name!);
+  await running!.close();
+  running = null;
+  renameSync(path, `${path}.away`);
+  mkdirSync(path); // EISDIR stands for a disk that does not give it out
+  service.healthStatus = 200;
+  await start();
+  await until(running!.gateway, ({ queue }) => queue.queued === 1);
+  assert.deepEqual([(await look(other)).state, (await look(stuck)).state], ['forwarded', 'queued']);
+  rmSync(path, { recursive: true });
+  renameSync(`${path}.away`, path);
+  await until(running!.gateway, isDrained);
+  assert.equal((await look(stuck)).state, 'forwarded');
+});
+
+test('a crash between the answer and the end of a forwarded upload leaves nothing refused', async () => {
+  await start();
+  const id = await enqueue(Buffer.from('forwarded'));
+  const [name] = files('.upload');
+  const bytes = readFileSync(join(dir, 'queue', name!));
+  await drain();
+  await running!.close();
+  running = null;
+  writeFileSync(join(dir, 'queue', name!), bytes);
+  service.healthStatus = 503;
+  await start();
+  assert.deepEqual([(await look(id)).state, files('.upload')], ['forwarded', []]);
+  assert.equal(running!.gateway.state().queue.refused, 0);
+});
+
+test('an upload that is deleted while others come and go is counted out once', async () => {
+  await start();
+  service.storeStatus = 409;
+  const id = await enqueue(Buffer.alloc(100_000));
+  await drain();
+  const statuses = await Promise.all(
+    Array.from({ length: 3 }, async () => (await lan(`${running!.url}/queue/${id}`, { method: 'DELETE' })).status),
+  );
+  assert.deepEqual(statuses.sort(), [204, 404, 404]);
+  assert.equal(running!.gateway.state().queue.bytes, 0);
+});
+
+test('an address that is none is said at the start', async () => {
+  const trust = { ...service.trust(), url: 'http://127.0.0.1:1' };
+  await assert.rejects(startBefore(trust, { dataDir: dir }), { code: 'URL_INVALID' });
 });
 
 test('one gateway at a time', async () => {

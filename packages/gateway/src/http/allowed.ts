@@ -27,7 +27,8 @@ export function verifyAllowed(method: string, url: string): void {
 }
 
 /** For the header Allow. */
-export const allowOf = (url: string): string => routeOf(url)?.methods.join(', ') ?? 'GET';
+export const allowOf = (url: string): string =>
+  routeOf(url)?.methods.join(', ') ?? (url.startsWith('/queue/') ? 'GET, DELETE' : 'GET');
 
 function routeOf(url: string) {
   const [path = ''] = url.split('?', 1);

@@ -2,6 +2,7 @@
 import type { ServerResponse } from 'node:http';
 import { AbatonError } from '@abaton/verify';
 import { GATEWAY_CODES, type GatewayCode } from '../codes.ts';
+import { isDiskError } from '../queue/durable.ts';
 
 const RETRY_AFTER_S = '10'; // the link looks again after 1 to 60 s
 
@@ -29,7 +30,7 @@ export function answerError(
   more: { allow?: string; reasons?: string[] } = {},
 ): void {
   const own = error instanceof AbatonError && Object.hasOwn(GATEWAY_CODES, error.code);
-  const code = own ? (error.code as GatewayCode) : 'CONNECTION_CUT';
+  const code = own ? (error.code as GatewayCode) : isDiskError(error) ? 'STORE_UNAVAILABLE' : 'CONNECTION_CUT';
   const { class: kind, status, meaning } = GATEWAY_CODES[code];
   const { allow, reasons } = more;
   answerJson(

@@ -4,6 +4,7 @@ import { AbatonError } from '@abaton/verify';
 import { errorOf } from '../codes.ts';
 import type { Link } from '../link.ts';
 import type { Logger } from '../log.ts';
+import { isDiskError } from '../queue/durable.ts';
 import type { Queue } from '../queue/queue.ts';
 import { allowOf, requestHeaders, responseHeaders, verifyAllowed } from './allowed.ts';
 import { answerError, answerJson } from './answers.ts';
@@ -28,6 +29,7 @@ export function createHandler(deps: HandlerDeps, verifyCaller: VerifyCaller): Re
     response.on('error', () => {}); // the client went away; `close` follows
     void serve(deps, verifyCaller, request, response)
       .catch((error) => {
+        if (isDiskError(error)) deps.logger.alert('store-unavailable', { code: error.code ?? null });
         if (response.headersSent) return response.destroy(); // it must not take the part for the whole
         const closed = error instanceof AbatonError && error.code === 'GATEWAY_CLOSED';
         answerError(response, error, {

@@ -5,7 +5,8 @@
  * |---|---|
  * | 200 | forwarded; the upload is deleted |
  * | 408, 429, 503, 507, no answer | tried again, for as long as it takes |
- * | another 5xx | tried 8 times, then kept as refused, so that it does not hold up the others |
+ * | another 5xx | tried 8 times while others go, then kept as refused |
+ * | its file cannot be read | tried again, for as long as it takes, while others go |
  * | anything else | kept as refused: 409, 400 … and 202, which says that some instances were not stored |
  */
 
@@ -30,14 +31,24 @@ export function startDrain(queue: Queue, link: Link, logger: Logger): Drain {
   const stopping = createSignal();
   let stopped = false;
 
+  /** Uploads that have failed by themselves: they wait while others go. */
+  const resting = new Map<string, Tries>();
+  const isDue = (id: string) => (resting.get(id)?.againMs ?? 0) <= performance.now();
   const loop = async (): Promise<void> => {
     let failures = 0;
     while (!stopped) {
-      const id = queue.next();
+      const id = queue.next(isDue);
       if (id === null) await Promise.race([queue.changed(LOOK_MS), stopping.wait(LOOK_MS)]);
       else if (!link.state().open) await Promise.race([link.changed(LOOK_MS), stopping.wait(LOOK_MS)]);
-      else if (await forwardOne(queue, link, logger, id, failures)) failures = 0;
-      else await stopping.wait(backoffMs(++failures));
+      else {
+        const tries = resting.get(id) ?? { failures: 0, serverErrors: 0, againMs: 0 };
+        const outcome = await forwardOne(queue, link, logger, id, tries);
+        if (outcome === 'settled') resting.delete(id);
+        else resting.set(id, tries);
+        failures = outcome === 'wait' ? failures + 1 : 0;
+        if (outcome === 'wait') await stopping.wait(backoffMs(failures));
+        if (outcome === 'later') tries.againMs = performance.now() + backoffMs(++tries.failures);
+      }
     }
   };
   const running = loop();
@@ -50,22 +61,42 @@ export function startDrain(queue: Queue, link: Link, logger: Logger): Drain {
   };
 }
 
-/** False: to be tried again. */
-async function forwardOne(queue: Queue, link: Link, logger: Logger, id: string, failures: number): Promise<boolean> {
+interface Tries {
+  failures: number;
+  /** Answers of 5xx that are not for all uploads alike. */
+  serverErrors: number;
+  againMs: number;
+}
+
+/** `wait`: nothing can go now. `later`: this one cannot. */
+async function forwardOne(
+  queue: Queue,
+  link: Link,
+  logger: Logger,
+  id: string,
+  tries: Tries,
+): Promise<'settled' | 'wait' | 'later'> {
   try {
     const answer = await send(queue, link, id);
-    const serverError = answer.status !== null && answer.status >= 500;
-    if (answer.status !== null && (TRY_AGAIN.includes(answer.status) || (serverError && failures + 1 < ATTEMPTS))) {
-      logger.warn('queue-waits', { ref: id, status: answer.status, attempt: failures + 1 });
-      return false;
+    const { status } = answer;
+    if (status !== null && TRY_AGAIN.includes(status)) {
+      logger.warn('queue-waits', { ref: id, status });
+      return 'wait';
+    }
+    if (status !== null && status >= 500 && ++tries.serverErrors < ATTEMPTS) {
+      logger.warn('queue-waits', { ref: id, status, attempt: tries.serverErrors });
+      return 'later';
     }
     await queue.settle(id, answer);
-    logger[answer.state === 'forwarded' ? 'info' : 'warn'](`queue-${answer.state}`, { ref: id, status: answer.status });
-    return true;
+    logger[answer.state === 'forwarded' ? 'info' : 'warn'](`queue-${answer.state}`, { ref: id, status });
+    return 'settled';
   } catch (error) {
-    const code = error instanceof AbatonError ? error.code : ((error as NodeJS.ErrnoException).code ?? 'INTERNAL');
-    logger.warn('queue-waits', { ref: id, code, attempt: failures + 1 });
-    return false;
+    const own = error instanceof AbatonError;
+    logger.warn('queue-waits', {
+      ref: id,
+      code: own ? error.code : ((error as NodeJS.ErrnoException).code ?? 'INTERNAL'),
+    });
+    return own ? 'wait' : 'later'; // what is not ours is this file, or its disk
   }
 }
 

@@ -57,3 +57,11 @@ export async function replaceDurably(file: string, bytes: Iterable<Uint8Array>):
 /** What a file system says when there is no room: the disk, the quota, the largest file. */
 export const isFull = (error: unknown): boolean =>
   ['ENOSPC', 'EDQUOT', 'EFBIG'].includes((error as NodeJS.ErrnoException | null)?.code ?? '');
+
+const NETWORK = ['ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT'];
+
+/** What the operating system says of a file; sockets fail with codes of their own. */
+export function isDiskError(error: unknown): error is NodeJS.ErrnoException {
+  const { syscall, code } = (error ?? {}) as NodeJS.ErrnoException;
+  return typeof syscall === 'string' && !NETWORK.includes(code ?? '');
+}

@@ -7,13 +7,34 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorOf } from '../codes.ts';
 import { replaceDurably } from './durable.ts';
-import { KEY_BYTES } from './sealed-file.ts';
+import { KEY_BYTES, openFile, sealFile } from './sealed-file.ts';
 
 const FORM = /^abaton-queue-key-v1 ([0-9a-f]{64})\n$/;
 const EXPOSED = 0o077; // any permission of group or others
 
+/** What `DIR/key-check` holds, sealed: a key from an old backup must be noticed before it declares all uploads damaged. */
+const CHECK = { kind: 'answer', id: '00'.repeat(16), text: 'abaton-queue-key-check' } as const;
+
 /** Reads the key, or makes it where nothing is queued yet. Throws QUEUE_KEY_INVALID. */
 export async function openKeyFile(dir: string): Promise<Buffer> {
+  const key = await readKey(dir);
+  const file = join(dir, 'key-check');
+  if (!(await stat(file).catch(() => null)))
+    await replaceDurably(file, await collect(sealFile(key, CHECK.kind, CHECK.id, [Buffer.from(CHECK.text)])));
+  try {
+    const [text] = await collect(openFile(key, CHECK.kind, CHECK.id, file));
+    if (text?.toString() === CHECK.text) return key;
+  } catch {}
+  throw errorOf('QUEUE_KEY_INVALID', 'The key file is not the one that this queue was sealed with.');
+}
+
+async function collect(chunks: AsyncIterable<Buffer>): Promise<Buffer[]> {
+  const all: Buffer[] = [];
+  for await (const chunk of chunks) all.push(chunk);
+  return all;
+}
+
+async function readKey(dir: string): Promise<Buffer> {
   const file = join(dir, 'key');
   const about = await stat(file).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return null;

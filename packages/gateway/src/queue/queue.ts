@@ -42,8 +42,8 @@ export type Found = { state: 'queued' } | Answer;
 export interface Queue {
   /** Returns the id when the upload is durable. Throws QUEUE_FULL, and what `body` throws; then nothing is left. */
   add(request: QueuedRequest, body: AsyncIterable<Uint8Array>): Promise<string>;
-  /** The oldest that waits. */
-  next(): string | null;
+  /** The oldest that waits and that `isDue`. */
+  next(isDue: (id: string) => boolean): string | null;
   /** Throws OBJECT_DAMAGED, here or while the body is read. */
   read(id: string): Promise<{ request: QueuedRequest; body: AsyncIterable<Uint8Array> }>;
   /** Durable on return. A forwarded upload is deleted. */
@@ -67,43 +67,55 @@ interface Entry {
 
 const UPLOAD = /^(\d{16})-([0-9a-f]{32})\.upload$/;
 const ANSWER = /^([0-9a-f]{32})\.answer$/;
-const KEPT_MS = 7 * 86_400_000; // a week, so that a weekend and a holiday pass before a refused upload is given up
+/** Of the answer to a forwarded upload. A refused one is kept until somebody deletes it: a clock must not delete data. */
+const KEPT_MS = 7 * 86_400_000;
 const SWEEP_MS = 3_600_000;
-const MAX_ENTRIES = 100_000; // each takes some 200 bytes of memory and one or two files
+const MAX_ENTRIES = 100_000; // of uploads, and of answers alone: each takes some 200 bytes of memory and a file or two
 const LENGTH_BYTES = 4;
 
-/** Opens (or makes) `dir`. Throws QUEUE_IN_USE and QUEUE_KEY_INVALID. `onExpired`: a refused upload was given up. */
-export async function openQueue(dir: string, maxBytes: number, onExpired: () => void): Promise<Queue> {
+/** Opens (or makes) `dir`. Throws QUEUE_IN_USE and QUEUE_KEY_INVALID. */
+export async function openQueue(dir: string, maxBytes: number): Promise<Queue> {
   await makeDirectory(join(dir, 'queue'));
   const lock = takeLock(join(dir, 'lock'));
   try {
-    return await openLocked(dir, maxBytes, onExpired, lock);
+    return await openLocked(dir, maxBytes, lock);
   } catch (error) {
     lock.close();
     throw error;
   }
 }
 
-async function openLocked(dir: string, maxBytes: number, onExpired: () => void, lock: DatabaseSync): Promise<Queue> {
+async function openLocked(dir: string, maxBytes: number, lock: DatabaseSync): Promise<Queue> {
   const folder = join(dir, 'queue');
   const key = await openKeyFile(dir);
   const { entries, lastNumber } = await readFolder(folder);
+  await finishInterrupted(folder, key, entries);
   const added = createSignal();
   let number = lastNumber;
   let bytes = [...entries.values()].reduce((sum, entry) => sum + entry.bytes, 0);
+  let uploads = [...entries.values()].filter(({ upload }) => upload !== null).length;
   const answerFile = (id: string) => join(folder, `${id}.answer`);
 
-  const forget = async (id: string, entry: Entry): Promise<void> => {
-    if (entry.upload) await rm(join(folder, entry.upload), { force: true });
-    await rm(answerFile(id), { force: true });
+  /** Counted out before it is unlinked: whoever comes meanwhile finds it gone. */
+  const dropUpload = async (entry: Entry): Promise<void> => {
+    const { upload } = entry;
+    if (upload === null) return;
     bytes -= entry.bytes;
+    uploads--;
+    Object.assign(entry, { upload: null, bytes: 0 });
+    await rm(join(folder, upload), { force: true });
+    await syncDirectory(folder);
+  };
+  /** The upload first: without its answer it would wait again. */
+  const forget = async (id: string, entry: Entry): Promise<void> => {
     entries.delete(id);
+    await dropUpload(entry);
+    await rm(answerFile(id), { force: true });
   };
   const sweep = async (): Promise<void> => {
     for (const [id, entry] of entries) {
-      if (entry.settledAtMs === null || Date.now() < entry.settledAtMs + KEPT_MS) continue;
-      if (entry.upload) onExpired();
-      await forget(id, entry);
+      if (entry.settledAtMs === null || entry.upload !== null) continue;
+      if (Date.now() > entry.settledAtMs + KEPT_MS || entries.size - uploads > MAX_ENTRIES) await forget(id, entry);
     }
   };
   await sweep();
@@ -113,9 +125,10 @@ async function openLocked(dir: string, maxBytes: number, onExpired: () => void, 
 
   return {
     async add(request, body) {
-      if (entries.size >= MAX_ENTRIES) throw full();
+      if (uploads >= MAX_ENTRIES) throw full();
       const id = randomBytes(ID_BYTES).toString('hex');
       const part = join(folder, id);
+      const upload = `${String(++number).padStart(16, '0')}-${id}.upload`;
       let reserved = 0;
       try {
         const sealed = sealFile(key, 'upload', id, withRequest(request, body));
@@ -130,19 +143,20 @@ async function openLocked(dir: string, maxBytes: number, onExpired: () => void, 
             }
           })(),
         );
-        const upload = `${String(++number).padStart(16, '0')}-${id}.upload`;
         await commitPart(part, join(folder, upload));
         entries.set(id, { upload, bytes: length, settledAtMs: null });
+        uploads++;
       } catch (error) {
         bytes -= reserved;
+        await rm(join(folder, upload), { force: true }).catch(() => {}); // it is refused, and must not go out after a restart
         throw isFull(error) ? full(error) : error;
       }
       added.notify();
       return id;
     },
 
-    next() {
-      for (const [id, { settledAtMs }] of entries) if (settledAtMs === null) return id;
+    next(isDue) {
+      for (const [id, { settledAtMs }] of entries) if (settledAtMs === null && isDue(id)) return id;
       return null;
     },
 
@@ -177,10 +191,7 @@ async function openLocked(dir: string, maxBytes: number, onExpired: () => void, 
       );
       entry.settledAtMs = Date.now();
       if (!done) return;
-      await rm(join(folder, entry.upload!), { force: true });
-      await syncDirectory(folder);
-      bytes -= entry.bytes;
-      Object.assign(entry, { upload: null, bytes: 0 });
+      await dropUpload(entry);
       if (unwritten) await write();
     },
 
@@ -188,9 +199,7 @@ async function openLocked(dir: string, maxBytes: number, onExpired: () => void, 
       const entry = entries.get(id);
       if (!entry) return null;
       if (entry.settledAtMs === null) return { state: 'queued' };
-      const chunks: Buffer[] = [];
-      for await (const chunk of openFile(key, 'answer', id, answerFile(id))) chunks.push(chunk);
-      return JSON.parse(Buffer.concat(chunks).toString('utf8')) as Answer;
+      return readAnswer(folder, key, id);
     },
 
     async remove(id) {
@@ -236,7 +245,25 @@ function takeLock(file: string): DatabaseSync {
   }
 }
 
-/** Deletes what was never acknowledged, and finishes what a crash has interrupted. */
+/** Between the answer to a forwarded upload and the end of its file a crash leaves both. */
+async function finishInterrupted(folder: string, key: Uint8Array, entries: Map<string, Entry>): Promise<void> {
+  for (const [id, entry] of entries) {
+    if (entry.upload === null || entry.settledAtMs === null) continue;
+    const answer = await readAnswer(folder, key, id).catch(() => null);
+    if (answer?.state === 'forwarded') {
+      await rm(join(folder, entry.upload), { force: true });
+      Object.assign(entry, { upload: null, bytes: 0 });
+    } else if (answer === null) entry.settledAtMs = null; // an answer that nobody can read: asked again
+  }
+}
+
+async function readAnswer(folder: string, key: Uint8Array, id: string): Promise<Answer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of openFile(key, 'answer', id, join(folder, `${id}.answer`))) chunks.push(chunk);
+  return JSON.parse(Buffer.concat(chunks).toString('utf8')) as Answer;
+}
+
+/** Deletes what was never acknowledged. */
 async function readFolder(folder: string): Promise<{ entries: Map<string, Entry>; lastNumber: number }> {
   const names = (await readdir(folder)).sort(); // so that numbers come in their order
   const entries = new Map<string, Entry>();
