@@ -1,4 +1,7 @@
-/** The trust page in a real Chromium, from a real door before a software TEE: it says what Node says of the same evidence. */
+/**
+ * The trust page in a real Chromium, from a real door before a software TEE: it says what Node says of the same
+ * evidence.
+ */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

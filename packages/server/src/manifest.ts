@@ -3,6 +3,7 @@
  * the raw bytes) is in the evidence, and a hospital pins it. The schema below is docs/reference/abaton.schema.json.
  */
 import { createHash } from 'node:crypto';
+import { urlToHttpOptions } from 'node:url';
 import Type, { type Static } from 'typebox';
 import { Value } from 'typebox/value';
 import { type Document, LineCounter, parseDocument } from 'yaml';
@@ -14,6 +15,16 @@ const strict = { additionalProperties: false };
 const oneOf = (...values: string[]) => values.map((value) => Type.Literal(value));
 const text = (description: string) => Type.String({ minLength: 1, maxLength: 200, description });
 const VKEY = '^[^\\s+]+\\+[0-9a-f]{8}\\+[A-Za-z0-9+/]+={0,2}$'; // C2SP signed-note, "Verifier keys"
+
+/** What the pattern takes and no request can be made of: `https://hook.example:99999/`, `https://%zz@hook.example/`. */
+function isUsableUrl(text: string): boolean {
+  try {
+    urlToHttpOptions(new URL(text));
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** `description` is what the error message tells the reader to write. */
 export const ManifestSchema = Type.Object(
@@ -87,10 +98,13 @@ export const ManifestSchema = Type.Object(
     ),
     security_contacts: Type.Optional(
       Type.Array(
-        Type.String({
-          pattern: '^(mailto:[^@\\s]+@[^@\\s]+|https://\\S+)$',
-          description: 'a mailto: address or an https: webhook',
-        }),
+        Type.Refine(
+          Type.String({
+            pattern: '^(mailto:[^@\\s]+@[^@\\s]+|https://\\S+)$',
+            description: 'a mailto: address or an https: webhook',
+          }),
+          isUsableUrl,
+        ),
         {
           maxItems: 16,
           description: 'a list of mailto: addresses and https: webhooks',

@@ -187,7 +187,8 @@ function unreachable({ config, manifest }: AttestationOptions): string[] {
 }
 
 /** Each try is in the log: who was told, when, and who could not be. */
-function openAlerts({ config, manifest, trail, clock, logger }: AttestationOptions): Promise<Alerts> {
+function openAlerts(options: AttestationOptions): Promise<Alerts> {
+  const { config, manifest, trail, clock, logger, openIncidents: found } = options;
   const { app_name: app, security_contacts: contacts = [] } = manifest.content;
   const { smtpUrl: url, smtpFrom: from } = config;
   if (url !== null && from === null) throw errorOf('SETTING_INVALID', 'ABATON_SMTP_URL needs ABATON_SMTP_FROM.');
@@ -196,6 +197,7 @@ function openAlerts({ config, manifest, trail, clock, logger }: AttestationOptio
     contacts,
     smtp: url !== null && from !== null ? { url, from } : null,
     outboxDir: join(config.dataDir, 'alerts'),
+    found,
     record: ({ outcome, incidentId, kind, contact, index, reason, givenUp }) =>
       trail.record({
         action: 'alert',

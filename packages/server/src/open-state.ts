@@ -1,6 +1,7 @@
 /** Opens all that lives in the data directory of one machine, in the order in which each part may rely on the last. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeDirectory } from './durable-files.ts';
 import { errorOf } from './errors.ts';
 import { SealedArchive } from './imaging/sealed-archive.ts';
 import type { JobQueue } from './jobs/queue.ts';
@@ -8,7 +9,6 @@ import { openSqliteQueue } from './jobs/sqlite-queue.ts';
 import type { BlobStore } from './vault/blobs.ts';
 import type { Db } from './vault/db.ts';
 import { openDirectoryBlobs } from './vault/directory-blobs.ts';
-import { makeDirectory } from './vault/durable-files.ts';
 import { KeyHierarchy, type RootSecrets } from './vault/keys.ts';
 import { verifyLogHead } from './vault/log-head.ts';
 import { migrate, readStateVersion } from './vault/migrations.ts';

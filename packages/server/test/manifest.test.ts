@@ -39,6 +39,12 @@ test('a production manifest is read; its flags are requests', () => {
   assert.deepEqual(manifest.requested, { hipaa: true, baaSigned: true, attestationPublic: true });
 });
 
+test('contacts by mail and webhook are read', () => {
+  const contacts = ['mailto:ops@hospital.example', 'https://user:pass%25@hook.example:8443/x?y=%zz'];
+  const { content } = parse(`${minimal}security_contacts: ${JSON.stringify(contacts)}\n`);
+  assert.deepEqual(content.security_contacts, contacts);
+});
+
 test('the digest is of the raw bytes: a changed comment is another manifest', () => {
   assert.notEqual(parse(minimal).sha256, parse(`${minimal}# note\n`).sha256);
 });
@@ -68,6 +74,16 @@ for (const [what, text, expected] of [
     'a wrong list item',
     `${minimal}  - Chest X-ray\n`,
     'abaton.yaml:7: models.1 must be the id of a model package, as in `chest-xray-ai`.',
+  ],
+  [
+    'a contact that is no URL',
+    `${minimal}security_contacts:\n  - mailto:a@b.example\n  - https://hook.example:99999/x\n`,
+    'abaton.yaml:9: security_contacts.1 must be a mailto: address or an https: webhook.',
+  ],
+  [
+    'a contact that no request can be made of',
+    `${minimal}security_contacts:\n  - https://%zz@hook.example/x\n`,
+    'abaton.yaml:8: security_contacts.0 must be a mailto: address or an https: webhook.',
   ],
   ['a doubled key', `${minimal}deployment: dstack\n`, 'abaton.yaml:7: Map keys must be unique'],
   ['a tag', minimal.replace('local', '!!binary local'), 'abaton.yaml:2: '],

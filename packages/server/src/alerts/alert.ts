@@ -1,6 +1,6 @@
 /**
- * What the security contacts are told: that something happened, never to whom. It goes out in clear, by way of strangers, so
- * it holds public facts of the log only: no patient, no address of ours, no free text.
+ * What the security contacts are told: that something happened, never to whom. It goes out in clear, by way of
+ * strangers, so it holds public facts of the log only: no patient, no address of ours, no free text.
  */
 import { createHash } from 'node:crypto';
 
@@ -19,6 +19,11 @@ export interface AlertMessage extends Alert {
   /** `app_name` of the manifest. */
   app: string;
 }
+
+/** These five members, whatever else the alert may hold. */
+export const messageOf = ({ kind, incidentId, codes, at }: Alert, app: string): AlertMessage => ({
+  ...{ app, kind, incidentId, codes, at },
+});
 
 export interface Contact {
   kind: 'mail' | 'webhook';

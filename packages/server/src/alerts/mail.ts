@@ -1,4 +1,4 @@
-/** Alerts by SMTP submission (RFC 6409), over TLS from the start (`smtps:`) or from STARTTLS on (`smtp:`), never without. */
+/** Alerts by SMTP submission (RFC 6409): TLS from the start (`smtps:`) or from STARTTLS on (`smtp:`), never without. */
 import { createTransport } from 'nodemailer';
 import { errorOf } from '../errors.ts';
 import { type AlertMessage, reasonOf } from './alert.ts';
@@ -23,6 +23,7 @@ export function createMailer({ url, from, ca }: SmtpOptions): SendMail {
   const { protocol, hostname, port, username, password } = URL.canParse(url) ? new URL(url) : ({} as Partial<URL>);
   if (!protocol || !PORTS[protocol] || !hostname)
     throw errorOf('SETTING_INVALID', 'ABATON_SMTP_URL must be smtps://user:password@host:port, or smtp://….');
+  const auth = username ? { user: decoded(username), pass: decoded(password ?? '') } : null;
   if (!/^[^@\s]+@[^@\s]+$/.test(from)) throw errorOf('SETTING_INVALID', 'ABATON_SMTP_FROM must be an address of mail.');
   return async (to, message, timeoutMs) => {
     const transport = createTransport({
@@ -31,7 +32,7 @@ export function createMailer({ url, from, ca }: SmtpOptions): SendMail {
       secure: protocol === 'smtps:',
       requireTLS: true,
       tls: { rejectUnauthorized: true, ...(ca && { ca }) },
-      ...(username && { auth: { user: decodeURIComponent(username), pass: decodeURIComponent(password ?? '') } }),
+      ...(auth && { auth }),
       connectionTimeout: timeoutMs,
       greetingTimeout: timeoutMs,
       socketTimeout: timeoutMs,
@@ -50,6 +51,15 @@ export function createMailer({ url, from, ca }: SmtpOptions): SendMail {
       transport.close();
     }
   };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    // without its cause, which holds them
+    throw errorOf('SETTING_INVALID', 'In user and password of ABATON_SMTP_URL, write % as %25.');
+  }
 }
 
 const subjectOf = ({ app, kind, incidentId }: AlertMessage): string =>

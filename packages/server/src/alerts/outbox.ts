@@ -1,7 +1,16 @@
-/** Alerts on their way: one file each, written whole before the first try, and gone when every contact is dealt with. */
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+/**
+ * Alerts on their way: one file each, written whole before the first try, and gone when every contact is dealt with.
+ * Beside them a marker for each incident whose alert was ever here (`told-<id>`), so that a start knows which are still
+ * to be told.
+ *
+ * The disk is the operator's, and what is read from it goes out under our name: nothing but regular files is read, a
+ * bounded number of them, and of each only what an alert has.
+ */
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { AlertMessage } from './alert.ts';
+import { makeDirectory, replaceDurably } from '../durable-files.ts';
+import { readRegularFile } from '../regular-file.ts';
+import { type Alert, type AlertMessage, messageOf } from './alert.ts';
 
 export interface OutboxEntry {
   v: 1;
@@ -14,59 +23,92 @@ export interface OutboxEntry {
 }
 
 export interface Outbox {
-  /** What a former process left, oldest first. What is no entry is removed. */
-  load(): Promise<OutboxEntry[]>;
-  /** Durable on return. Without waiting contacts the file is removed. */
+  /**
+   * What a former process left, oldest first: of `maxEntries` files; the others wait for the next start. What is no
+   * entry is removed, and so are the markers of incidents that are not in `openIds`.
+   */
+  load(openIds: ReadonlySet<string>): Promise<LoadedOutbox>;
+  /** Durable on return, with the marker of its incident. Without waiting contacts the file is removed. */
   save(entry: OutboxEntry): Promise<void>;
 }
 
+export interface LoadedOutbox {
+  entries: OutboxEntry[];
+  /** Incidents whose alert is, or was, here. */
+  told: ReadonlySet<string>;
+  /** Files that the disk did not let us read or remove. They are where they were. */
+  refused: number;
+}
+
+export interface OutboxOptions {
+  directory: string;
+  /** What entries from the disk are sent as, whatever they say. */
+  app: string;
+  maxEntries: number;
+  nowMs: () => number;
+}
+
 const MAX_FILE_BYTES = 64 * 1024; // an alert has some hundred bytes
+const MARKER = 'told-';
 
 /** Makes the directory. Throws what the disk says. */
-export async function openOutbox(directory: string): Promise<Outbox> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  const fileOf = (id: string) => join(directory, `${id}.json`);
+export async function openOutbox({ directory, app, maxEntries, nowMs }: OutboxOptions): Promise<Outbox> {
+  await makeDirectory(directory);
+  const pathOf = (name: string) => join(directory, name);
+  const marked = new Set<string>();
+
+  const readEntry = async (name: string): Promise<OutboxEntry | null> => {
+    const bytes = await readRegularFile(pathOf(name), MAX_FILE_BYTES);
+    const entry = bytes && parseEntry(bytes.toString(), app);
+    if (!entry || name !== `${entry.id}.json`) return null;
+    // a time to come, of a forger or from before the clock was set back, would have it tried for more than its day
+    return { ...entry, raisedMs: Math.min(entry.raisedMs, nowMs()) };
+  };
+
   return {
-    async load() {
+    async load(openIds) {
       const entries: OutboxEntry[] = [];
+      let [refused, read] = [0, 0];
       for (const name of await readdir(directory)) {
-        const entry = await readEntry(join(directory, name));
-        if (entry && name === `${entry.id}.json`) entries.push(entry);
-        else await rm(join(directory, name), { force: true, recursive: true });
+        const incidentId = name.startsWith(MARKER) ? name.slice(MARKER.length) : null;
+        try {
+          if (incidentId !== null && openIds.has(incidentId)) marked.add(incidentId);
+          else if (!name.endsWith('.json')) await rm(pathOf(name), { force: true, recursive: true });
+          else if (read++ < maxEntries) {
+            const entry = await readEntry(name);
+            if (entry) entries.push(entry);
+            else await rm(pathOf(name), { force: true, recursive: true });
+          }
+        } catch {
+          refused++;
+        }
       }
-      return entries.sort((a, b) => a.raisedMs - b.raisedMs);
+      const held = entries.flatMap(({ message }) => (message.kind === 'incident' ? (message.incidentId ?? []) : []));
+      return {
+        entries: entries.sort((a, b) => a.raisedMs - b.raisedMs),
+        told: new Set([...marked, ...held]),
+        refused,
+      };
     },
     async save(entry) {
-      if (entry.waiting.length === 0) return rm(fileOf(entry.id), { force: true });
-      const temporary = join(directory, `${entry.id}.tmp`);
-      await syncing(temporary, 'w', (file) => file.writeFile(JSON.stringify(entry)));
-      await rename(temporary, fileOf(entry.id));
-      if (process.platform !== 'win32') await syncing(directory, 'r'); // fsync(2): a new name lasts once its directory is synced
+      const { kind, incidentId } = entry.message;
+      const name = `${entry.id}.json`;
+      if (entry.waiting.length > 0) await replaceDurably(pathOf(name), JSON.stringify(entry));
+      if (kind === 'incident' && incidentId !== null && !marked.has(incidentId)) {
+        await replaceDurably(pathOf(`${MARKER}${incidentId}`), '');
+        marked.add(incidentId);
+      }
+      if (entry.waiting.length === 0) await rm(pathOf(name), { force: true });
     },
   };
 }
 
-type File = Awaited<ReturnType<typeof open>>;
-
-async function syncing(path: string, flags: string, work?: (file: File) => Promise<void>): Promise<void> {
-  const file = await open(path, flags, 0o600);
-  try {
-    await work?.(file);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
 /** Null for what this release did not write. */
-async function readEntry(path: string): Promise<OutboxEntry | null> {
+function parseEntry(text: string, app: string): OutboxEntry | null {
   try {
-    if ((await stat(path)).size > MAX_FILE_BYTES) return null;
-    const entry = JSON.parse(await readFile(path, 'utf8')) as OutboxEntry;
-    const { v, id, raisedMs, message, waiting } = entry;
-    const isEntry =
-      v === 1 && typeof id === 'string' && Number.isFinite(raisedMs) && Array.isArray(waiting) && isMessage(message);
-    return isEntry ? entry : null;
+    const { v, id, raisedMs, message, waiting } = JSON.parse(text) as OutboxEntry;
+    const isEntry = v === 1 && isToken(id) && Number.isFinite(raisedMs) && isAlert(message) && Array.isArray(waiting);
+    return isEntry ? { v, id, raisedMs, message: messageOf(message, app), waiting: waiting.filter(isToken) } : null;
   } catch {
     return null;
   }
@@ -74,11 +116,10 @@ async function readEntry(path: string): Promise<OutboxEntry | null> {
 
 const isToken = (value: unknown): boolean => typeof value === 'string' && /^[\w.:-]{1,128}$/.test(value);
 
-/** The disk is not ours: what is read from it goes out under our name. */
-const isMessage = (message: AlertMessage): boolean =>
-  isToken(message.app) &&
-  isToken(message.kind) &&
-  isToken(message.at) &&
-  (message.incidentId === null || isToken(message.incidentId)) &&
-  Array.isArray(message.codes) &&
-  message.codes.every(isToken);
+/** No free text. */
+const isAlert = ({ kind, incidentId, codes, at }: Alert): boolean =>
+  isToken(kind) &&
+  isToken(at) &&
+  (incidentId === null || isToken(incidentId)) &&
+  Array.isArray(codes) &&
+  codes.every(isToken);

@@ -9,7 +9,7 @@ export interface WebhookOptions {
 }
 
 /** Returns null when the webhook has answered 2xx in time, else why not. Never throws. */
-export function postWebhook(
+export async function postWebhook(
   url: string,
   message: AlertMessage,
   { ca, timeoutMs }: WebhookOptions,
@@ -17,18 +17,22 @@ export function postWebhook(
   const signal = AbortSignal.timeout(timeoutMs);
   const body = JSON.stringify(message);
   const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
-  return new Promise((resolve) => {
-    const ask = request(
-      url,
-      // said here, since an environment variable of Node can turn the check off
-      { method: 'POST', headers, agent: false, signal, rejectUnauthorized: true, ...(ca && { ca }) },
-      (response) => {
-        response.on('error', () => {}).destroy(); // its body is unread, whatever it holds
-        const { statusCode = 0 } = response;
-        resolve(statusCode >= 200 && statusCode < 300 ? null : `status-${statusCode}`);
-      },
-    );
-    ask.on('error', (error) => resolve(signal.aborted ? 'timeout' : reasonOf(error)));
-    ask.end(body);
-  });
+  try {
+    return await new Promise((resolve, reject) => {
+      const ask = request(
+        url,
+        // said here, since an environment variable of Node can turn the check off
+        { method: 'POST', headers, agent: false, signal, rejectUnauthorized: true, ...(ca && { ca }) },
+        (response) => {
+          response.on('error', () => {}).destroy(); // its body is unread, whatever it holds
+          const { statusCode = 0 } = response;
+          resolve(statusCode >= 200 && statusCode < 300 ? null : `status-${statusCode}`);
+        },
+      );
+      ask.on('error', reject);
+      ask.end(body);
+    });
+  } catch (error) {
+    return signal.aborted ? 'timeout' : reasonOf(error);
+  }
 }

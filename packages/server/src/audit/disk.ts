@@ -1,7 +1,7 @@
 /** The few file operations of the log, named so that a test can make each of them fail. Paths are relative to its directory. */
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { makeDirectory, syncDirectory } from '../vault/durable-files.ts';
+import { makeDirectory, syncDirectory } from '../durable-files.ts';
 
 export interface LogDisk {
   /** Null when there is no such file. */

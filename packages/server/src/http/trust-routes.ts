@@ -1,10 +1,11 @@
 /**
- * The trust centre, for anybody: signed reports of the server's own proofs, a badge, and a page that verifies this server in
- * the visitor's browser. A deployment whose manifest says `attestation_public: false` lists nothing and has no badge; the
- * page still verifies fresh evidence, which is given to everybody.
+ * The trust centre, for anybody: signed reports of the server's own proofs, a badge, and a page that verifies this
+ * server in the visitor's browser. A deployment whose manifest says `attestation_public: false` lists nothing and has
+ * no badge; the page still verifies fresh evidence, which is given to everybody.
  */
 import { type Context, Hono } from 'hono';
 import { errorOf } from '../errors.ts';
+import { GRACE_MS } from '../tee/attestation-state.ts';
 import type { Gate } from '../tee/gate.ts';
 import type { SelfAttestationMonitor } from '../tee/self-attestation.ts';
 import type { ReportLedger } from '../trust/report-ledger.ts';
@@ -16,7 +17,7 @@ import { createRateLimit } from './rate-limit.ts';
 import { renderBadge } from './trust/badge.ts';
 import { loadPageFiles, PAGE_FILES_ROOT } from './trust/modules.ts';
 import { renderPage } from './trust/page.ts';
-import { GRACE_MS, standingOf } from './trust/standing.ts';
+import { createStanding } from './trust/standing.ts';
 
 export interface TrustDeps {
   /** Null: reports are not published. */
@@ -28,7 +29,7 @@ export interface TrustDeps {
   nowMs: () => number;
 }
 
-// each reads a month of lines, or verifies a file: a few milliseconds. The files of the page are in memory, and not limited.
+// each lists, draws or verifies a file: about a millisecond. The files of the page are in memory, and not limited.
 const READS_PER_SECOND = 20;
 const READ_BURST = 40;
 
@@ -48,26 +49,26 @@ export function trustRoutes({ reports, monitor, gate, intervalMs, nowMs }: Trust
   const page = loadPageFiles();
   const app = new Hono<DoorEnv>();
 
-  const published = (): ReportLedger => {
-    limit.take();
-    if (!reports) throw errorOf('NOT_FOUND', 'This deployment does not publish its reports.');
-    return reports;
-  };
+  const incidentOpen = () => gate.state().reasons.includes('incident-open');
+  const shown = reports && { reports, standing: createStanding(reports, { intervalMs, nowMs, incidentOpen }) };
 
-  const standing = (ledger: ReportLedger) =>
-    standingOf(ledger, { intervalMs, nowMs: nowMs(), incidentOpen: gate.state().reasons.includes('incident-open') });
+  const published = () => {
+    limit.take();
+    if (!shown) throw errorOf('NOT_FOUND', 'This deployment does not publish its reports.');
+    return shown;
+  };
 
   publicRead(app, '/', (c) => c.redirect('/trust', 302)); // what a person types into a browser
 
   publicRead(app, '/attestations', (c) => {
-    const ledger = published();
-    const listed = pageOf(ledger.summaries(), readPaging(c));
-    const { continuity } = standing(ledger);
-    return c.json({ ...listed, continuity, intervalMs, graceMs: GRACE_MS, vkey: ledger.vkey });
+    const { reports, standing } = published();
+    const { newestFirst, continuity } = standing();
+    const listed = pageOf(newestFirst, readPaging(c));
+    return c.json({ ...listed, continuity, intervalMs, graceMs: GRACE_MS, vkey: reports.vkey });
   });
 
   publicRead(app, '/attestations/:id', async (c) => {
-    const note = await published().find(c.req.param('id') ?? '');
+    const note = await published().reports.find(c.req.param('id') ?? '');
     if (note === null)
       throw errorOf(
         'NOT_FOUND',
@@ -77,7 +78,7 @@ export function trustRoutes({ reports, monitor, gate, intervalMs, nowMs }: Trust
   });
 
   publicRead(app, '/badge.svg', (c) =>
-    c.body(renderBadge(standing(published()), nowMs()), 200, {
+    c.body(renderBadge(published().standing(), nowMs()), 200, {
       'content-type': 'image/svg+xml; charset=utf-8',
       'cache-control': 'public, max-age=60', // a fifth of the default interval
     }),
@@ -86,11 +87,11 @@ export function trustRoutes({ reports, monitor, gate, intervalMs, nowMs }: Trust
   publicRead(app, '/trust', (c) => {
     limit.take();
     const now = nowMs();
-    const found = reports && standing(reports);
+    const standing = shown?.standing();
     const facts = {
       origin: publicOrigin(c),
-      published: reports && found && { standing: found, proofs: reports.proofs(), vkey: reports.vkey },
-      simulated: [found?.trust, monitor.newest()?.trust].includes('simulated'),
+      published: shown && standing ? { standing, proofs: shown.reports.summaries(), vkey: shown.reports.vkey } : null,
+      simulated: [standing?.trust, monitor.newest()?.trust].includes('simulated'),
       ...{ intervalMs, nowMs: now, script: page.script, style: page.style, icon: page.icon },
     };
     return c.body(renderPage(facts), 200, {
@@ -135,13 +136,17 @@ function readPaging(c: Context<DoorEnv>): Paging {
 const isIsoTime = (text: string): boolean =>
   /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(text) && !Number.isNaN(Date.parse(text));
 
-/** Newest first; `next` is the `before` of the page after, null on the last. */
-function pageOf(summaries: readonly Summary[], { before, limit }: Paging) {
-  const older = summaries.filter(({ at }) => before === null || at < before).sort((a, b) => (a.at < b.at ? 1 : -1));
-  const last = older[limit - 1]?.at;
-  const shown = last === undefined ? older : older.filter(({ at }) => at >= last); // never parts reports of one millisecond
+/** Of the newest first, as they come; `next` is the `before` of the page after, null on the last. */
+function pageOf(newestFirst: readonly Summary[], { before, limit }: Paging) {
+  const indexBefore = (time: string): number => {
+    const index = newestFirst.findIndex(({ at }) => at < time);
+    return index < 0 ? newestFirst.length : index;
+  };
+  const from = before === null ? 0 : indexBefore(before);
+  const last = newestFirst[from + limit - 1]?.at;
+  const to = last === undefined ? newestFirst.length : indexBefore(last); // never parts reports of one millisecond
   return {
-    reports: shown.map(({ id, at, state, codes }) => ({ id, at, state, codes })),
-    next: shown.length < older.length ? shown.at(-1)!.at : null,
+    reports: newestFirst.slice(from, to).map(({ id, at, state, codes }) => ({ id, at, state, codes })),
+    next: to < newestFirst.length ? newestFirst[to - 1]!.at : null,
   };
 }

@@ -1,6 +1,6 @@
 /**
- * One of the server's own proofs as a public report: canonical JSON (RFC 8785) in a C2SP signed note, signed by the key of
- * the audit log, which the evidence in it binds. Whoever has that verifier key can check a report years later, with
+ * One of the server's own proofs as a public report: canonical JSON (RFC 8785) in a C2SP signed note, signed by the key
+ * of the audit log, which the evidence in it binds. Whoever has that verifier key can check a report years later, with
  * nothing of this server.
  */
 import { createHash } from 'node:crypto';
@@ -23,17 +23,22 @@ export interface Report {
   codes: string[];
   tcbStatus: string | null;
   /**
-   * What the server found in its own evidence. Without `valid` and `send`: its policy pins what it saw of itself at boot;
-   * what may be sent is for the reader's policy to say.
+   * What the server found in its own evidence. Without `valid` and `send`: its policy pins what it saw of itself at
+   * boot; what may be sent is for the reader's policy to say.
    */
   verdict: Pick<Verdict, 'teeType' | 'trustRootSha256' | 'advisories' | 'gpus' | 'checks'> | null;
-  /** Whole, so that anybody can judge it again; null when none could be made, or when it exceeds what a note may hold. */
+  /**
+   * Whole, so that anybody can judge it again; null when none could be made, or when it exceeds what a note may hold.
+   */
   evidence: Evidence | null;
   /** Id of the report before; null for the first. A report that was taken away leaves a gap in this chain. */
   previous: string | null;
 }
 
-/** A note is read up to 512,000 characters (verify, tlog/note.ts); this leaves room for text around it. A quote with its collateral takes 40 kB. */
+/**
+ * A note is read up to 512,000 characters (verify, tlog/note.ts); this leaves room for text around it. A quote with its
+ * collateral takes 40 kB.
+ */
 const MAX_EVIDENCE_CHARS = 400_000;
 
 export function makeReport(proof: SelfAttestation, previous: string | null): Report {

@@ -9,6 +9,8 @@ export interface Summary {
   id: string;
   /** ISO 8601, UTC */
   at: string;
+  /** The same in milliseconds; not in the line. */
+  atMs: number;
   state: 'verified' | 'failed';
   codes: string[];
   trust: TrustLabel;
@@ -22,17 +24,22 @@ export const summaryKey = (seed: Uint8Array): Uint8Array =>
 const macOf = (key: Uint8Array, json: string): Buffer => createHmac('sha256', key).update(json).digest();
 
 /** Between line feeds: what a crash left of an earlier line cannot run into this one. */
-export function formatSummaryLine({ id, at, state, codes, trust, previous }: Summary, key: Uint8Array): string {
+export function formatSummaryLine(summary: Omit<Summary, 'atMs'>, key: Uint8Array): string {
+  const { id, at, state, codes, trust, previous } = summary;
   const json = canonicalize({ id, at, state, codes, trust, previous });
   return `\n${json} ${macOf(key, json).toString('base64url')}\n`;
 }
 
+/** A line: JSON, and 32 bytes in base64url. One after the other, since a file may be nothing but line feeds. */
+const LINE = /^(\{.+\}) ([\w-]{43})$/gm;
+
 /** Every whole line that this key has written, in order. The rest (torn, changed, of another key) is left out. */
 export function readSummaryLines(text: string, key: Uint8Array): Summary[] {
-  return text.split('\n').flatMap((line): Summary[] => {
-    const space = line.lastIndexOf(' ');
-    const [json, mac] = [line.slice(0, Math.max(space, 0)), Buffer.from(line.slice(space + 1), 'base64url')];
-    const expected = macOf(key, json);
-    return mac.length === expected.length && timingSafeEqual(mac, expected) ? [JSON.parse(json) as Summary] : [];
-  });
+  const summaries: Summary[] = [];
+  for (const [, json, mac] of text.matchAll(LINE)) {
+    if (!timingSafeEqual(Buffer.from(mac!, 'base64url'), macOf(key, json!))) continue;
+    const summary = JSON.parse(json!) as Omit<Summary, 'atMs'>;
+    summaries.push({ ...summary, atMs: Date.parse(summary.at) });
+  }
+  return summaries;
 }

@@ -5,10 +5,10 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeDirectory, syncDirectory } from '../durable-files.ts';
 import { durableStep } from '../durable-step.ts';
 import { errorOf } from '../errors.ts';
 import type { BlobStore } from './blobs.ts';
-import { makeDirectory, syncDirectory } from './durable-files.ts';
 
 const KEY = /^[0-9a-f]{64}$/;
 /** Four sealed chunks: few calls for a large object, little memory for many at once. */

@@ -15,8 +15,8 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
+import { syncDirectory } from '../durable-files.ts';
 import { errorOf } from '../errors.ts';
-import { syncDirectory } from './durable-files.ts';
 import { KEY_BYTES, openEnvelope, sealEnvelope } from './envelope.ts';
 import { requireSecret } from './keys.ts';
 import { type ByteRange, ciphertextSize, OBJECT_ID_BYTES, openStream, sealStream } from './stream.ts';

@@ -1,4 +1,6 @@
-/** Security contacts hear of an incident: by real HTTPS and SMTP, after failures, over a kill, and without a word too many. */
+/**
+ * Security contacts hear of an incident: by real HTTPS and SMTP, after failures, over a kill, without a word too many.
+ */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -30,6 +32,7 @@ interface House {
   outcomes: AlertOutcome[];
   lines: string[];
   outboxDir: string;
+  /** Of alerts; markers of incidents are not counted. */
   files(): string[];
 }
 
@@ -41,6 +44,7 @@ async function openHouse(options: Partial<AlertOptions>): Promise<House> {
   const alerts = await createAlerts({
     app: 'hospital-ai',
     contacts: [],
+    found: [],
     smtp: null,
     record: async (outcome) => outcomes.push(outcome),
     logger: createLogger((line) => lines.push(line)),
@@ -50,7 +54,13 @@ async function openHouse(options: Partial<AlertOptions>): Promise<House> {
     ...options,
     outboxDir,
   });
-  return { alerts, outcomes, lines, outboxDir, files: () => readdirSync(outboxDir) };
+  return {
+    alerts,
+    outcomes,
+    lines,
+    outboxDir,
+    files: () => readdirSync(outboxDir).filter((name) => !name.startsWith('told-')),
+  };
 }
 
 const until = async (isTrue: () => boolean) => {
@@ -173,6 +183,64 @@ test('an alert that a contact refuses does not hold up the next', async () => {
   await closing(alerts, hook);
 });
 
+test('a defect and a contact that is no URL stop neither the server nor the lanes', async () => {
+  const hook = await startWebhook(identity);
+  let defects = 0;
+  const record = (): Promise<unknown> => {
+    defects++;
+    throw new Error('a defect with https://localhost/hook in it');
+  };
+  const { alerts, lines, files } = await openHouse({ contacts: ['https://hook.example:99999/x', hook.url], record });
+  await alerts.raise(ALERT);
+  await alerts.raise({ ...ALERT, incidentId: 'cd'.repeat(8) });
+  await until(() => hook.taken.length === 2 && defects >= 4);
+  await alerts.stop();
+  assert.equal(files().length, 2, 'still waiting for the first contact');
+  const said = lines.map((line) => JSON.parse(line));
+  assert.ok(said.some(({ index, code }) => index === 0 && code === 'ERR_INVALID_URL'));
+  assert.match(said.find(({ event }) => event === 'defect').at, /^packages\/server\/test\/alerts\/alerts\.test\.ts:/);
+  for (const line of lines) assert.doesNotMatch(line, /localhost|hook\.example/);
+  await hook.close();
+});
+
+test('an incident that the log shows open is told of once, wherever the process was killed', async () => {
+  const outboxDir = join(dir, 'found');
+  const hook = await startWebhook(identity);
+  const found = [{ id: ALERT.incidentId!, codes: ALERT.codes, at: ALERT.at }];
+  const start = (options: Partial<AlertOptions>) => openHouse({ contacts: [hook.url], outboxDir, ...options });
+  const told = () => hook.taken.map((body) => JSON.parse(body));
+
+  const after = await start({ found }); // killed between the log and the outbox
+  await until(() => after.files().length === 0 && hook.taken.length === 1);
+  await after.alerts.stop();
+  assert.deepEqual(told(), [{ app: 'hospital-ai', ...ALERT }]);
+  assert.deepEqual(readdirSync(outboxDir), [`told-${ALERT.incidentId}`]);
+
+  const again = await start({ found });
+  await again.alerts.stop();
+  assert.deepEqual(again.files(), []);
+  const resolved = await start({ found: [] });
+  await resolved.alerts.stop();
+  assert.deepEqual(readdirSync(outboxDir), [], 'nobody asks for it any more');
+  assert.equal(hook.taken.length, 1);
+
+  const refusing = await start({ found, contacts: [hook.url], ca: (await createIdentity()).ca, retryMs: 60_000 });
+  await until(() => refusing.outcomes.length === 1);
+  await refusing.alerts.stop();
+  rmSync(join(outboxDir, `told-${ALERT.incidentId}`)); // killed between the alert and its marker
+  const held = await start({ found });
+  await until(() => held.files().length === 0 && hook.taken.length === 2);
+  await held.alerts.stop();
+  const last = await start({ found });
+  await last.alerts.stop();
+  assert.deepEqual(last.files(), []);
+  assert.equal(hook.taken.length, 2);
+  const nobody = await start({ found: [{ ...found[0]!, id: 'cd'.repeat(8) }], contacts: [] });
+  await nobody.alerts.stop();
+  assert.deepEqual(readdirSync(outboxDir), [], 'told to no one: the next manifest may name somebody');
+  await hook.close();
+});
+
 test('the outbox survives kill -9, and what is no alert of ours is thrown away', async () => {
   const outboxDir = join(dir, 'killed');
   const hook = await startWebhook(identity);
@@ -218,6 +286,7 @@ test('settings of mail are checked at the start', async () => {
     ['http://mail.example', 'a@b.example'],
     ['mail.example', 'a@b.example'],
     ['smtps://mail.example', 'nobody'],
+    ['smtps://user:%zz@mail.example', 'a@b.example'],
   ] as const)
     await assert.rejects(openHouse({ smtp: { url, from } }), { code: 'SETTING_INVALID' });
 });

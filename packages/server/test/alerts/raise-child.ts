@@ -7,6 +7,7 @@ const [outboxDir, contact] = process.argv.slice(2) as [string, string];
 const alerts = await createAlerts({
   app: 'hospital-ai',
   contacts: [contact],
+  found: [],
   smtp: null,
   outboxDir,
   record: async () => {},

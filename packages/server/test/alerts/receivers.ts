@@ -1,4 +1,6 @@
-/** Where alerts arrive in tests: a real HTTPS webhook and a real SMTP server (RFC 5321, as little as a sender needs). */
+/**
+ * Where alerts arrive in tests: a real HTTPS webhook and a real SMTP server (RFC 5321, as little as a sender needs).
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer as createHttps } from 'node:https';
 import { type AddressInfo, createServer as createTcp, type Server, type Socket } from 'node:net';

@@ -1,4 +1,4 @@
-/** What a stranger gets of the trust centre over a real connection: signed reports, a badge, a page, and its files only. */
+/** What a stranger gets of the trust centre over a real connection: signed reports, a badge, a page, its files only. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { stripTypeScriptTypes } from 'node:module';
@@ -9,6 +9,7 @@ import { connectVerified, type VerifiedConnection } from '@abaton/client';
 import { parsePolicy, parseVkey, verifyNote } from '@abaton/verify';
 import { createApp } from '../../src/http/app.ts';
 import { type Door, openDoor } from '../../src/http/server.ts';
+import { createStanding } from '../../src/http/trust/standing.ts';
 import { type TrustDeps, trustRoutes } from '../../src/http/trust-routes.ts';
 import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
@@ -116,6 +117,50 @@ test('the list: newest first, in pages, with continuity and the key', () =>
     }
     assert.deepEqual(seen, list.reports);
   }));
+
+test('by their time, also where the clock was set back, and reports of one millisecond stay on one page', async () => {
+  const back = await openReports('back');
+  const proof = { ...server.monitor.newest()!, id: null, evidence: null };
+  const at = (ms: number) => new Date(nowMs - 60_000 + ms).toISOString();
+  for (const [i, ms] of [1, 5, 3, 3, 3, 4].entries())
+    await back.record({ ...proof, at: at(ms), codes: [`MADE_${i}`], state: 'failed' });
+  await withCentre(
+    async ({ ask }) => {
+      const pages: number[][] = [];
+      for (let query = '?limit=2'; query !== ''; ) {
+        const { reports: listed, next } = JSON.parse((await ask(`/attestations${query}`)).text);
+        pages.push(listed.map((report: { at: string }) => Date.parse(report.at) - Date.parse(at(0))));
+        query = next === null ? '' : `?limit=2&before=${next}`;
+      }
+      assert.deepEqual(pages, [[5, 4], [3, 3, 3], [1]]);
+    },
+    { reports: back },
+  );
+});
+
+test('what stands is found anew with a new report, after a second, and when an incident opens', async () => {
+  const ledger = await openReports('standing');
+  const proof = { ...server.monitor.newest()!, id: null, evidence: null, at: new Date(nowMs).toISOString() };
+  let [ms, incident] = [nowMs + 60_000, false];
+  const options = { intervalMs: INTERVAL_MS, nowMs: () => ms, incidentOpen: () => incident };
+  const standing = createStanding(ledger, options);
+  assert.deepEqual([standing().state, standing().newest], ['pending', null]);
+  await ledger.record(proof);
+  const first = standing();
+  assert.deepEqual([first.state, first.newest, first.continuity.sinceFirst], ['verified', ledger.summaries()[0], 1]);
+  ms += 999;
+  assert.equal(standing().newestFirst, first.newestFirst, 'not walked over again');
+  incident = true;
+  assert.equal(standing().state, 'incident');
+  incident = false;
+  ms += 1;
+  assert.notEqual(standing().newestFirst, first.newestFirst);
+  ms = nowMs + LIFE_MS + 1;
+  assert.equal(standing().state, 'stale');
+  ms = nowMs + 60_000; // set back
+  await ledger.record({ ...proof, state: 'failed', codes: ['TCB_REVOKED'] });
+  assert.deepEqual([standing().state, standing().newestFirst.length], ['failed', 2]);
+});
 
 test('what is no page is refused', () =>
   withCentre(async ({ ask }) => {

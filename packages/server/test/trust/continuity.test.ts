@@ -6,6 +6,7 @@ import { continuityOf, coveredSpans, type Proof } from '../../src/trust/continui
 
 const runs = { numRuns: process.env.SLOW ? 5000 : 500 };
 const SECOND = 1000;
+const stateOf = (verified: boolean): Proof['state'] => (verified ? 'verified' : 'failed');
 
 /** In the order of their making; the clock may go back, and a report may be missing from the chain. */
 const proofs: fc.Arbitrary<Proof[]> = fc
@@ -19,16 +20,22 @@ const proofs: fc.Arbitrary<Proof[]> = fc
     let at = 0;
     const chain = made.map(({ step, verified, kept }, i) => {
       at += step;
-      return { kept: kept > 0, id: `r${i}`, atMs: at * SECOND, verified, previous: i === 0 ? null : `r${i - 1}` };
+      return {
+        kept: kept > 0,
+        id: `r${i}`,
+        atMs: at * SECOND,
+        state: stateOf(verified),
+        previous: i === 0 ? null : `r${i - 1}`,
+      };
     });
     return chain.filter(({ kept }) => kept).map(({ kept: _, ...proof }) => proof);
   });
 
 /** The definition in its plainest form: is there a proof that covers this second? */
 function isCovered(all: readonly Proof[], ms: number, toMs: number, lifeMs: number): boolean {
-  return all.some(({ id, atMs, verified }, i) => {
+  return all.some(({ id, atMs, state }, i) => {
     const next = all[i + 1];
-    if (!verified || (next && next.previous !== id)) return false;
+    if (state !== 'verified' || (next && next.previous !== id)) return false;
     return ms >= atMs && ms < atMs + lifeMs && ms < (next ? next.atMs : toMs);
   });
 }
@@ -59,13 +66,18 @@ test('spans are ascending, apart, and inside the window', () => {
 });
 
 const at = (second: number, verified: boolean, previous: string | null): Proof => ({
-  ...{ id: `at-${second}`, atMs: second * SECOND, verified, previous },
+  ...{ id: `at-${second}`, atMs: second * SECOND, state: stateOf(verified), previous },
 });
 const window = { fromMs: 0, toMs: 100 * SECOND };
 
 test('a failure ends what the proof before it covered, and the next proof begins anew', () => {
   const all = [at(0, true, null), at(20, false, 'at-0'), at(30, true, 'at-20')];
   assert.equal(continuityOf(all, window, 50 * SECOND), (20 + 50) / 100);
+});
+
+test('what failures cover is told apart from what proofs cover', () => {
+  const all = [at(0, true, null), at(20, false, 'at-0'), at(30, true, 'at-20')];
+  assert.deepEqual(coveredSpans(all, window, 50 * SECOND, 'failed'), [{ fromMs: 20 * SECOND, toMs: 30 * SECOND }]);
 });
 
 test('nothing is covered before the first, after the life of the last, and where a report was taken away', () => {

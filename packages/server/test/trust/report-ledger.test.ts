@@ -1,6 +1,7 @@
 /** Reports on a disk that belongs to somebody else: whole or absent, for their time, and never invented. */
 import assert from 'node:assert/strict';
-import { appendFile, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { appendFile, mkdir, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { continuityOf } from '../../src/trust/continuity.ts';
@@ -107,7 +108,7 @@ test('the operator can add no proof, change none, and hide none without a gap', 
   const file = join(dir, 'summaries', '2026-11-24');
   const text = await readFile(file, 'utf8');
   const hour = { fromMs: START_MS, toMs: START_MS + HOUR_MS };
-  const covered = async () => continuityOf((await openLedger(dir)).proofs(), hour, 6 * MINUTE_MS);
+  const covered = async () => continuityOf((await openLedger(dir)).summaries(), hour, 6 * MINUTE_MS);
   const before = await covered();
   assert.equal(before, (5 + 6) / 60);
 
@@ -126,13 +127,76 @@ test('the operator can add no proof, change none, and hide none without a gap', 
   assert.deepEqual(other.summaries(), [], 'of another key');
 });
 
+/** What the operator may put in the place of a file. */
+const NO_FILES: [string, (path: string) => Promise<unknown>][] = [
+  ['a directory', (path) => mkdir(path)],
+  ['a link to a device that never ends', (path) => symlink('/dev/zero', path)],
+  ['a link to nothing', (path) => symlink(`${path}-elsewhere`, path)],
+  ['a pipe', async (path) => execFileSync('mkfifo', [path])],
+];
+
+test('what stands in the place of a day is not read, and the day goes on without it', async (t) => {
+  for (const [what, make] of NO_FILES) {
+    const dir = await scratch(t);
+    await (await openLedger(dir)).record(proofAt(START_MS));
+    const file = join(dir, 'summaries', '2026-11-24');
+    await rm(file);
+    await make(file);
+    const lines: string[] = [];
+    const ledger = await openLedger(dir, {}, lines);
+    assert.deepEqual(ledger.summaries(), [], what);
+    await ledger.record(proofAt(START_MS + 1));
+    assert.equal((await openLedger(dir)).summaries().length, 1, what);
+    await rm(file);
+    await make(file); // while the server runs
+    await ledger.record(proofAt(START_MS + 2));
+    assert.equal(ledger.summaries().length, 1, what);
+    assert.match(lines.join(''), /attestation-report-not-kept/, what);
+    assert.deepEqual(await readdir(join(dir, 'summaries')), ['2026-11-24'], 'nothing is written elsewhere');
+  }
+});
+
+/** Of a terabyte of nothing. */
+async function makeHuge(path: string): Promise<void> {
+  await writeFile(path, '');
+  await truncate(path, 2 ** 40);
+}
+
+test('what stands in the place of a report is not found', async (t) => {
+  for (const [what, make] of [...NO_FILES, ['a huge file', makeHuge] as const]) {
+    const dir = await scratch(t);
+    const ledger = await openLedger(dir);
+    const proof = proofAt(START_MS);
+    await ledger.record(proof);
+    const file = join(dir, 'reports', proof.id!);
+    await rm(file);
+    await make(file);
+    assert.equal(await ledger.find(proof.id!), null, what);
+  }
+});
+
+test('a day that is full takes no more, a larger one is not read, and a line that was copied counts once', async (t) => {
+  const dir = await scratch(t);
+  const ledger = await openLedger(dir);
+  await ledger.record(proofAt(START_MS));
+  const file = join(dir, 'summaries', '2026-11-24');
+  const line = await readFile(file, 'utf8');
+  await writeFile(file, line.repeat(3));
+  assert.deepEqual((await openLedger(dir)).summaries(), ledger.summaries());
+  await truncate(file, 40_000_000);
+  await ledger.record(proofAt(START_MS + 1));
+  assert.equal(ledger.summaries().length, 1);
+  assert.deepEqual((await openLedger(dir)).summaries(), ledger.summaries(), 'full of nothing, after its line');
+  await truncate(file, 40_000_001);
+  assert.deepEqual((await openLedger(dir)).summaries(), []);
+});
+
 test('what the disk refuses is not listed, and the operator is told without a path', async (t) => {
   const dir = await scratch(t);
   const lines: string[] = [];
   const ledger = await openLedger(dir, {}, lines);
   const proof = proofAt(START_MS);
   await writeFile(join(dir, 'blocker'), '');
-  const { rm, symlink } = await import('node:fs/promises');
   await rm(join(dir, 'summaries'), { recursive: true });
   await symlink(join(dir, 'blocker'), join(dir, 'summaries'));
   await ledger.record(proof);

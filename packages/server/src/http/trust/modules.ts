@@ -1,8 +1,8 @@
 /**
- * What the trust page's browser loads: the page's script, and the verifier itself as it stands in its source files, with
- * the types stripped (Node's own stripper, which leaves every line and column in its place) and no bundler between, so that
- * a reader can lay what is served beside the repository. The list is made once, at start: a path that is not in it does
- * not reach the disk.
+ * What the trust page's browser loads: the page's script, and the verifier itself as it stands in its source files,
+ * with the types stripped (Node's own stripper, which leaves every line and column in its place) and no bundler
+ * between, so that a reader can lay what is served beside the repository. The list is made once, at start: a path that
+ * is not in it does not reach the disk.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
@@ -79,7 +79,10 @@ function readModule(file: string): { text: string; imports: string[] } {
   return { text, imports };
 }
 
-/** Node's stripper is what runs this server, and warns once that as a function it is new: that is no news for an operator. */
+/**
+ * Node's stripper is what runs this server, and warns once that as a function it is new: that is no news for an
+ * operator.
+ */
 function stripTypes(source: string): string {
   const { emitWarning } = process;
   process.emitWarning = () => {};

@@ -1,10 +1,11 @@
 /**
- * The trust page, for a person: what this server proves, checked in the visitor's own browser, and what nobody can prove
- * this way. All words stand here, so that it can be read without its script; the script fills in what it finds.
+ * The trust page, for a person: what this server proves, checked in the visitor's own browser, and what nobody can
+ * prove this way. All words stand here, so that it can be read without its script; the script fills in what it finds.
  */
+import { GRACE_MS } from '../../tee/attestation-state.ts';
 import type { Proof } from '../../trust/continuity.ts';
 import { type Markup, markup } from './markup.ts';
-import { GRACE_MS, longestOf, percent, type Standing } from './standing.ts';
+import { longestOf, percent, type Standing } from './standing.ts';
 import { renderTimeline } from './timeline.ts';
 
 export interface PageFacts {

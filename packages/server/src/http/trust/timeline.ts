@@ -1,4 +1,6 @@
-/** The last 24 hours of the server's own proofs, as a strip. Height tells failed from verified, for who sees no colour. */
+/**
+ * The last 24 hours of the server's own proofs, as a strip. Height tells failed from verified for who sees no colour.
+ */
 import { coveredSpans, type Proof, type Span } from '../../trust/continuity.ts';
 import { type Markup, markup } from './markup.ts';
 import { DAY_MS, percent } from './standing.ts';
@@ -12,8 +14,7 @@ const MIN_FAILED_WIDTH = 6; // or a failure of seconds would not be seen
 export function renderTimeline(proofs: readonly Proof[], covered: number, lifeMs: number, nowMs: number): Markup {
   const window: Span = { fromMs: nowMs - DAY_MS, toMs: nowMs };
   const verified = coveredSpans(proofs, window, lifeMs);
-  const refused = proofs.map((proof) => ({ ...proof, verified: !proof.verified }));
-  const failed = coveredSpans(refused, window, lifeMs);
+  const failed = coveredSpans(proofs, window, lifeMs, 'failed');
   const bar = ({ fromMs, toMs }: Span, kind: string, height: number, minWidth: number): Markup => {
     const x = ((fromMs - window.fromMs) / DAY_MS) * WIDTH;
     const width = Math.max(((toMs - fromMs) / DAY_MS) * WIDTH, minWidth);

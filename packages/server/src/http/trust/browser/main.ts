@@ -1,6 +1,6 @@
 /**
- * The script of the trust page: verifies at once, again when asked, and by the visitor's own policy when given one. It runs
- * @abaton/verify as it stands in the repository; nothing is stored, and nothing leaves the page but the number.
+ * The script of the trust page: verifies at once, again when asked, and by the visitor's own policy when given one. It
+ * runs @abaton/verify as it stands in the repository; nothing is stored, and nothing leaves the page but the number.
  */
 import { AbatonError } from '@abaton/verify';
 import { renderCheck, tallyOf } from './checks-list.ts';

@@ -1,4 +1,7 @@
-/** From a finding to one headline. Green is only for hardware and a policy of the visitor's own, and even then clears nothing. */
+/**
+ * From a finding to one headline. Green is only for hardware and a policy of the visitor's own, and even then clears
+ * nothing.
+ */
 import { VERIFICATION_CODES } from '@abaton/verify';
 import type { Demands } from './demands.ts';
 import type { Finding } from './verification.ts';
