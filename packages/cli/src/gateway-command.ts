@@ -5,7 +5,7 @@ import { EXIT } from './exit.ts';
 import { readText } from './read-file.ts';
 import { readTrust, type TrustFlags } from './trust-options.ts';
 
-export interface GatewayFlags extends TrustFlags {
+interface GatewayFlags extends TrustFlags {
   url: string;
   listen: string;
   dataDir: string;
@@ -32,7 +32,7 @@ export async function runGateway(flags: GatewayFlags): Promise<never> {
 }
 
 /** Throws USAGE, POLICY_INVALID, POLICY_UNSIGNED or LISTEN_REFUSED. */
-export function readGatewayFlags(flags: GatewayFlags): GatewayOptions {
+function readGatewayFlags(flags: GatewayFlags): GatewayOptions {
   const { url, listen, dataDir, interval, maxQueueBytes, tlsCert, tlsKey } = flags;
   if (!URL.canParse(url) || new URL(url).protocol !== 'https:')
     throw new ConfigurationError('USAGE', '--url must be an https: address, such as https://localhost:8443.');

@@ -20,7 +20,7 @@ export const GATEWAY_CODES = {
   QUEUE_KEY_INVALID: {
     class: 'fix',
     status: 500,
-    meaning: "The queue's key file is damaged, or is missing while sealed uploads are there, or others can read it.",
+    meaning: "The queue's key file is damaged, missing or not the one that sealed the queue, or others can read it.",
     remedy: 'Restore the key file from where it was, mode 0600. Without it the queue cannot be read.',
   },
   QUEUE_IN_USE: {
@@ -39,8 +39,7 @@ export const GATEWAY_CODES = {
   CONNECTION_CUT: {
     class: 'retry',
     status: 502,
-    meaning:
-      'The verified connection ended before the service had answered. What arrived of an upload is not acknowledged.',
+    meaning: 'A connection ended before the service had answered. What arrived of an upload is not acknowledged.',
     remedy: 'Send it again.',
   },
   QUEUE_FULL: {
@@ -53,7 +52,13 @@ export const GATEWAY_CODES = {
     class: 'retry',
     status: 503,
     meaning: 'The disk of the queue cannot be read or written.',
-    remedy: 'Repair or free the disk, then send again.',
+    remedy: 'Repair or free the disk, then send again. The log names the place.',
+  },
+  INTERNAL: {
+    class: 'fix',
+    status: 500,
+    meaning: 'The gateway itself has failed.',
+    remedy: 'Report the place in our code that the log names with `defect`; it holds no patient data.',
   },
   TOO_LARGE: {
     class: 'fix',

@@ -1,5 +1,5 @@
 /** The hospital's end of the proof: the link, the queue and the LAN-side door, put together. */
-import type { VerifyOptions } from '@abaton/client';
+import type { ClientCode, VerifyOptions } from '@abaton/client';
 import { ConfigurationError } from '@abaton/verify';
 import { createHandler } from './http/handler.ts';
 import { listen } from './http/listen.ts';
@@ -52,18 +52,19 @@ export interface Gateway {
 }
 
 export const INTERVAL_MS = 300_000; // as the service's self-attestation: a revoked platform is found within it (I1)
-/** Time for one attempt that runs into all its limits (connect 10 s, evidence 30 s), and for a second one that holds. */
+/** For one attempt that runs into all its limits (connect 10 s, evidence 30 s), and a second one that holds. */
 const GRACE_MS = 60_000;
 const MAX_QUEUE_BYTES = 20 * 2 ** 30; // a day of a busy CT; the customer's disk decides
 
 /**
- * Listens at once, closed; opens when the service is verified. Throws URL_INVALID, LISTEN_REFUSED, QUEUE_IN_USE, QUEUE_KEY_INVALID, and a
- * RangeError for an interval or grace above its default.
+ * Listens at once, closed; opens when the service is verified. Throws URL_INVALID when the address of the service is
+ * no https: URL, LISTEN_REFUSED, QUEUE_IN_USE, QUEUE_KEY_INVALID, a RangeError for an interval or grace above its
+ * default, and what the disk says.
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { trust, dataDir, maxQueueBytes = MAX_QUEUE_BYTES } = options;
   if (!URL.canParse(trust.url) || new URL(trust.url).protocol !== 'https:')
-    throw new ConfigurationError('URL_INVALID', 'The address of the service must be an https: URL.');
+    throw new ConfigurationError<ClientCode>('URL_INVALID', 'The address of the service must be an https: URL.');
   const intervalMs = atMost(options.intervalMs, INTERVAL_MS);
   const graceMs = atMost(options.graceMs, GRACE_MS);
   const logger = createLogger(options.log ?? ((line) => process.stderr.write(line)));

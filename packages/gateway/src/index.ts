@@ -1,6 +1,4 @@
 /** The customer's end of the proof: what forwards to a service only while its evidence holds. */
-export { GATEWAY_CODES, type GatewayCode } from './codes.ts';
+export { GATEWAY_CODES } from './codes.ts';
 export { type Gateway, type GatewayOptions, type GatewayState, INTERVAL_MS, startGateway } from './gateway.ts';
 export { parseListen } from './http/listen.ts';
-export type { Refusal } from './refusals.ts';
-export type { VerdictSummary } from './verdict-summary.ts';

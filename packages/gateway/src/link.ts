@@ -1,16 +1,16 @@
 /**
- * The one way out: a verified connection, and never anything else. It is verified anew every interval, on a new connection;
- * new requests then go over the new one, running ones end on the old one. What has been verified ages: no connection is used
- * whose evidence is older than interval + grace, and whatever still runs over it then is cut.
+ * The one way out: a verified connection, and never anything else. It is verified anew every interval, on a new
+ * connection; new requests then go over the new one, running ones end on the old one. What has been verified ages: no
+ * connection is used whose evidence is older than interval + grace, and whatever still runs over it then is cut.
  *
- * A refusal closes at once and cuts everything. Opening again needs no hand: each connection stands on fresh evidence of its
- * own, so a verification that holds is as good after a refusal as before it. What an integrity refusal needs is a person who
- * looks: it is logged as an alert and stays in /healthz (refusals.ts).
+ * A refusal closes at once and cuts everything. Opening again needs no hand: each connection stands on fresh evidence
+ * of its own, so a verification that holds is as good after a refusal as before it. What an integrity refusal needs
+ * is a person who looks: it is logged as an error and stays in /healthz (refusals.ts).
  */
 import type { VerifiedConnection, VerifyOptions } from '@abaton/client';
 import { AbatonError } from '@abaton/verify';
 import { errorOf } from './codes.ts';
-import type { Logger } from './log.ts';
+import { type Logger, traceOf } from './log.ts';
 import type { RefusalRecord } from './refusals.ts';
 import { backoffMs, createSignal } from './signal.ts';
 import { summarize, type VerdictSummary } from './verdict-summary.ts';
@@ -22,6 +22,8 @@ export interface LinkOptions {
   graceMs: number;
   refusals: RefusalRecord;
   logger: Logger;
+  /** How long to wait after so many failures in a row. */
+  pauseMs?: (failures: number) => number;
 }
 
 export interface LinkState {
@@ -37,7 +39,7 @@ export type Use<T> = (connection: VerifiedConnection, cut: AbortSignal) => Promi
 
 export interface Link {
   state(): LinkState;
-  /** Runs `use` over the newest verified connection. Throws GATEWAY_CLOSED, before `use` is called, when there is none. */
+  /** Runs `use` over the newest verified connection. Throws GATEWAY_CLOSED, before `use`, when there is none. */
   run<T>(use: Use<T>): Promise<T>;
   /** Resolves when the state may have changed, or after `timeoutMs`. */
   changed(timeoutMs: number): Promise<void>;
@@ -63,10 +65,12 @@ const now = (): Moment => ({ steadyMs: performance.now(), wallMs: Date.now() });
 const ageMs = (moment: Moment): number => Math.max(performance.now() - moment.steadyMs, Date.now() - moment.wallMs);
 
 const TICK_MS = 250; // how late a connection may be cut that nobody uses
-const BEAT_MS = 2_000; // how late a lost connection, or the service's own gate, is noticed; and no connection is ever idle
+/** How late a lost connection, or the service's own gate, is noticed; and no connection is ever idle. */
+const BEAT_MS = 2_000;
 const BEAT_TIMEOUT_MS = 10_000; // as a TCP connection: longer means that nobody answers
 
-export function openLink({ trust, intervalMs, graceMs, refusals, logger }: LinkOptions): Link {
+export function openLink(options: LinkOptions): Link {
+  const { trust, intervalMs, graceMs, refusals, logger, pauseMs = backoffMs } = options;
   const held = new Set<Held>();
   let current: Held | null = null;
   let serviceOpen = false;
@@ -93,7 +97,7 @@ export function openLink({ trust, intervalMs, graceMs, refusals, logger }: LinkO
     changes.notify();
   };
 
-  /** Closes one connection and cuts what runs over it: first the streams, so that none can look as if it had ended well. */
+  /** Closes one connection and cuts what runs over it: the streams first, so that none looks as if it had ended. */
   const drop = (connection: Held, why: string[]): void => {
     if (!held.delete(connection)) return;
     connection.cut.abort();
@@ -105,20 +109,32 @@ export function openLink({ trust, intervalMs, graceMs, refusals, logger }: LinkO
     announce();
   };
 
-  const refuse = async ({ codes, integrity }: Extract<Outcome, { kind: 'refused' }>): Promise<void> => {
-    reasons = ['verification-refused', ...codes];
-    for (const each of [...held]) drop(each, reasons);
-    logger.alert('verification-refused', { codes, integrity });
+  const closeAll = (why: string[]): void => {
+    reasons = why;
+    for (const each of [...held]) drop(each, why);
+    announce();
+  };
+
+  const record = async ({ codes, integrity }: Extract<Outcome, { kind: 'refused' }>): Promise<void> => {
+    logger.error('verification-refused', { codes, integrity });
     if (integrity) await refusals.keep({ at: new Date().toISOString(), codes });
   };
 
-  /** False: it was lost at once. */
+  /** Of ours: what was established by it cannot be relied on. The next attempt may open again. */
+  const defect = (error: unknown): false => {
+    logger.error('defect', traceOf(error));
+    closeAll(['defect']);
+    return false;
+  };
+
+  /** False: it was lost at once, and is not used. */
   const adopt = async (connection: VerifiedConnection, proven: Moment): Promise<boolean> => {
     const next: Held = { connection, proven, cut: new AbortController(), running: 0 };
     held.add(next);
     const answers = await beat(next);
     if (!answers || !held.has(next)) {
-      drop(next, ['connection-lost']);
+      drop(next, []);
+      if (!current && !stopped) reasons = ['connection-lost'];
       return false;
     }
     const before = current;
@@ -128,22 +144,14 @@ export function openLink({ trust, intervalMs, graceMs, refusals, logger }: LinkO
     return true;
   };
 
-  /** Of ours: nothing that stands behind it can be relied on. */
-  const defect = (): void => {
-    logger.alert('defect', {});
-    for (const each of [...held]) drop(each, ['defect']);
-  };
-
   /** For requests that outlive an interval: their connection has to prove itself again, or ends at its deadline. */
   const renew = async (old: Held): Promise<void> => {
     const proven = now();
     const outcome = await verifyAgain(old.connection, trust);
     if (outcome.kind === 'verified') old.proven = proven;
     else if (outcome.kind === 'refused' && held.has(old)) {
-      const { codes, integrity } = outcome;
-      logger.alert('verification-refused', { codes, integrity });
       drop(old, []);
-      if (integrity) await refusals.keep({ at: new Date().toISOString(), codes });
+      await record(outcome);
     }
   };
 
@@ -167,6 +175,7 @@ export function openLink({ trust, intervalMs, graceMs, refusals, logger }: LinkO
     announce();
   };
 
+  /** False: no new connection came of it. */
   const attempt = async (): Promise<boolean> => {
     const asked = now();
     const outcome = await verifyNew(trust);
@@ -177,8 +186,10 @@ export function openLink({ trust, intervalMs, graceMs, refusals, logger }: LinkO
     if (outcome.kind !== 'unavailable') verdict = summarize(outcome.verdict);
     let adopted = false;
     if (outcome.kind === 'verified') adopted = await adopt(outcome.connection, asked);
-    else if (outcome.kind === 'refused') await refuse(outcome);
-    else if (!current) reasons = ['verification-unavailable', outcome.code];
+    else if (outcome.kind === 'refused') {
+      closeAll(['verification-refused', ...outcome.codes]);
+      await record(outcome);
+    } else if (!current) reasons = ['verification-unavailable', outcome.code];
     announce();
     logger.info('verification', { outcome: outcome.kind, code: outcome.kind === 'unavailable' ? outcome.code : null });
     return adopted && current !== null;
@@ -188,17 +199,13 @@ export function openLink({ trust, intervalMs, graceMs, refusals, logger }: LinkO
     let failures = 0;
     while (!stopped) {
       const began = performance.now();
-      const held = await attempt().catch(() => {
-        defect();
-        return false;
-      });
-      if (held) {
+      if (await attempt().catch(defect)) {
         failures = 0;
         await lost.wait(Math.max(0, intervalMs - (performance.now() - began)));
         if (current || stopped) continue;
       }
       failures++; // also for a connection that was lost: a service that falls at once is not asked without pause
-      await stopping.wait(backoffMs(failures));
+      await stopping.wait(pauseMs(failures));
     }
   };
   const stopping = createSignal();

@@ -1,4 +1,4 @@
-/** The newest integrity refusal, kept over restarts: it may be over when somebody looks, and has to be seen all the same. */
+/** The newest integrity refusal, kept over restarts: it may be over when somebody looks, and has to be seen. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { replaceDurably } from './queue/durable.ts';

@@ -36,8 +36,8 @@ export async function verifyNew(options: VerifyOptions): Promise<Outcome> {
 }
 
 /**
- * Verifies fresh evidence for a connection that was verified before, whose requests outlive an interval. The channel was
- * bound then; the new evidence must name the same key.
+ * Verifies fresh evidence for a connection that was verified before, whose requests outlive an interval. The channel
+ * was bound then; the new evidence must name the same key.
  */
 export async function verifyAgain(connection: VerifiedConnection, options: VerifyOptions): Promise<Outcome> {
   const nonce = randomBytes(32).toString('hex');
@@ -70,5 +70,7 @@ function refused(verdict: Verdict): Outcome {
   // a check that the verdict requires and that did not run has no code: it is named, as the server names it
   const missing = verdict.checks.filter(({ status }) => status === 'not-run').map(({ id }) => `not-run:${id}`);
   const codes = failed.length > 0 ? failed : missing;
-  return { kind: 'refused', verdict, codes, integrity: codes.some((code) => !OUT_OF_DATE.has(code)) };
+  // what nothing accounts for is not known to be harmless
+  const integrity = codes.length === 0 || codes.some((code) => !OUT_OF_DATE.has(code));
+  return { kind: 'refused', verdict, codes, integrity };
 }

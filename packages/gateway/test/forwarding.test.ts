@@ -62,6 +62,9 @@ test('everything else does not reach the service', async (t) => {
     ['POST', '/dicom-web/studies/1.2/series', 405, 'METHOD_NOT_ALLOWED'],
     ['POST', '/api/v1/studies/1.2.3/analysis', 405, 'METHOD_NOT_ALLOWED'],
     ['POST', '/dicom-web/studies', 415, 'MEDIA_TYPE_UNSUPPORTED'],
+    ['PATCH', `/queue/${'0'.repeat(32)}`, 405, 'METHOD_NOT_ALLOWED'],
+    ['DELETE', '/healthz', 405, 'METHOD_NOT_ALLOWED'],
+    ['GET', '/healthz?x', 404, 'NOT_FOUND'],
   ];
   const seen = service.door.requests.filter((line) => !/attestation|healthz/.test(line)).length;
   for (const [method, path, status, code] of refused)
@@ -72,6 +75,17 @@ test('everything else does not reach the service', async (t) => {
     });
   assert.equal(service.door.requests.filter((line) => !/attestation|healthz/.test(line)).length, seen);
 });
+
+for (const [path, allow] of [
+  [`/queue/${'0'.repeat(32)}`, 'GET, DELETE'],
+  ['/healthz', 'GET'],
+  ['/dicom-web/studies', 'GET, HEAD, POST'],
+  ['/fhir/R4/metadata', 'GET, HEAD'],
+] as const)
+  test(`${path} says what it takes: ${allow}`, async () => {
+    const { status, headers } = await lan(running.url + path, { method: 'PATCH' });
+    assert.deepEqual([status, headers.allow], [405, allow]);
+  });
 
 test('a body where none belongs', async () => {
   const { status } = await lan(`${running.url}/dicom-web/studies`, { method: 'GET' }, Buffer.from('x'));

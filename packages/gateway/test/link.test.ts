@@ -1,4 +1,4 @@
-/** The verified connection over time: it is replaced, it ages, it is refused, it breaks; and what becomes of what runs over it. */
+/** The verified connection over time: it is replaced, ages, is refused, breaks; and what becomes of what runs. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -6,6 +6,8 @@ import type { Http2Session } from 'node:http2';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { parsePolicy } from '@abaton/verify';
+import { json } from '../../client/test/hostile-door.ts';
 import type { Gateway, GatewayOptions } from '../src/index.ts';
 import {
   GUARD_MS,
@@ -133,7 +135,7 @@ test('no evidence at all: open until the deadline, then closed, and what runs is
   assert.equal(gateway.state().lastRefusal, null, 'nobody is accused');
 });
 
-test('a refusal closes at once and cuts what runs; it is kept for a person to see; a verification that holds opens', async () => {
+test('a refusal closes at once, cuts what runs, and is kept for a person to see; one that holds opens', async () => {
   const gateway = await open({ intervalMs: 300 });
   const upload = await holdUpload(2 ** 20);
   await service.attested.tee.setFault('wrong-compose');
@@ -186,6 +188,38 @@ test('programs that stand still are cut after their patience; others pass meanwh
     service.arrived.map(({ bytes }) => bytes.toString()),
     ['quick'],
   );
+});
+
+test('evidence of the old connection is refused, that of the new one holds: the old one is cut, and it is kept', async (t) => {
+  const recorded = await service.attested.evidence.evidenceFor('00'.repeat(32));
+  const gateway = await open({ intervalMs: 300 });
+  const upload = await holdUpload(2 ** 20);
+  const old = [...service.sessions];
+  const { answer } = service.door;
+  t.after(() => {
+    service.door.answer = answer;
+  });
+  service.door.answer = (stream, headers, socket) =>
+    headers[':path']!.startsWith('/attestation') && old.includes(stream.session!)
+      ? json(stream, 200, recorded)
+      : answer(stream, headers, socket);
+  const { lastRefusal } = await until(gateway, (state) => state.lastRefusal !== null);
+  assert.deepEqual(lastRefusal!.codes, ['NONCE_MISMATCH']);
+  assert.ok(isOpen(gateway.state()), 'others are not affected');
+  const logged = running.lines.map((line) => JSON.parse(line)).find(({ event }) => event === 'verification-refused');
+  assert.deepEqual([logged.level, logged.codes], ['error', lastRefusal!.codes]);
+  await assertCut(upload);
+});
+
+test('a required check that did not run is named, and a person has to look', async () => {
+  const { tee } = service.attested;
+  const policy = parsePolicy({ ...(tee.policy as object), osMeasurements: [] });
+  running = await startBefore({ ...service.trust(), policy });
+  const { reasons, lastRefusal } = await until(running.gateway, (state) => state.lastRefusal !== null);
+  assert.equal(reasons[0], 'verification-refused');
+  assert.ok(reasons.includes('not-run:os-measurement'));
+  assert.ok(lastRefusal!.codes.includes('not-run:os-measurement'));
+  assert.ok(!running.lines.join('').includes('"?"'), 'the log knows the form');
 });
 
 test('interval and grace may be shorter than their defaults, not longer', async () => {

@@ -100,7 +100,7 @@ test('in the order of the acknowledgements, with path and headers, over a restar
 });
 
 for (const status of [409, 400, 202, 415])
-  test(`${status} of the service: the upload is kept with the answer until it is deleted, and the next one goes`, async () => {
+  test(`${status} of the service: the upload is kept with the answer until it is deleted`, async () => {
     await start();
     const id = await enqueue(Buffer.from('odd'));
     assert.equal(await remove(id), 409, 'what waits is not deleted');

@@ -1,6 +1,7 @@
 /**
- * Not one byte of patient data for a service that does not verify (threat model, rows 4–7): in its place stands a listener
- * that records what it is sent. The same listener with the genuine key gets it all: the search could have found it.
+ * Not one byte of patient data for a service that does not verify (threat model, rows 4–7): in its place stands a
+ * listener that records what it is sent. The same listener with the genuine key gets it all: the search could have
+ * found it.
  */
 import 'reflect-metadata'; // first: @peculiar/x509 needs its decorators
 import assert from 'node:assert/strict';
@@ -115,8 +116,8 @@ for (const [fault, code, integrity] of [
     assert.deepEqual(reasons, ['verification-refused', code]);
     assert.equal(verdict?.headline, 'DO NOT send PHI (simulated)');
     assert.deepEqual(lastRefusal?.codes, integrity ? [code] : undefined);
-    const alert = running.lines.map((line) => JSON.parse(line)).find(({ level }) => level === 'alert');
-    assert.deepEqual([alert.event, alert.codes, alert.integrity], ['verification-refused', [code], integrity]);
+    const logged = running.lines.map((line) => JSON.parse(line)).find(({ level }) => level === 'error');
+    assert.deepEqual([logged.event, logged.codes, logged.integrity], ['verification-refused', [code], integrity]);
     assertSilent(running, recorder);
   });
 

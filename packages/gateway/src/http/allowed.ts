@@ -37,7 +37,7 @@ function routeOf(url: string) {
   return ROUTES.find((each) => each.path.test(path));
 }
 
-/** Not among them: what is of one hop (RFC 9110, 7.6.1), Host, cookies, and whatever says who asks from which address. */
+/** Not among them: what is of one hop (RFC 9110, 7.6.1), Host, cookies, and what says who asks from which address. */
 const REQUEST_HEADERS = [
   'accept',
   'accept-charset',

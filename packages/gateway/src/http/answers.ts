@@ -1,6 +1,6 @@
 /** The gateway's own answers: JSON, never stored by anybody on the way. */
 import type { ServerResponse } from 'node:http';
-import { AbatonError } from '@abaton/verify';
+import { AbatonError, UnavailableError } from '@abaton/verify';
 import { GATEWAY_CODES, type GatewayCode } from '../codes.ts';
 import { isDiskError } from '../queue/durable.ts';
 
@@ -23,14 +23,20 @@ export function answerJson(
   response.end(bytes);
 }
 
-/** Our own errors speak for themselves; anything else is a connection that ended, and says nothing more. */
+/** Our own errors speak for themselves; whatever the client fails with is a connection that ended. */
+export function codeOf(error: unknown): GatewayCode {
+  if (error instanceof AbatonError && Object.hasOwn(GATEWAY_CODES, error.code)) return error.code as GatewayCode;
+  if (error instanceof UnavailableError) return 'CONNECTION_CUT';
+  return isDiskError(error) ? 'STORE_UNAVAILABLE' : 'INTERNAL';
+}
+
 export function answerError(
   response: ServerResponse,
   error: unknown,
   more: { allow?: string; reasons?: string[] } = {},
 ): void {
-  const own = error instanceof AbatonError && Object.hasOwn(GATEWAY_CODES, error.code);
-  const code = own ? (error.code as GatewayCode) : isDiskError(error) ? 'STORE_UNAVAILABLE' : 'CONNECTION_CUT';
+  const code = codeOf(error);
+  const own = error instanceof AbatonError && error.code === code;
   const { class: kind, status, meaning } = GATEWAY_CODES[code];
   const { allow, reasons } = more;
   answerJson(

@@ -1,16 +1,17 @@
 /** Bodies of the LAN side, both ways: one chunk at a time, at the pace of the slower end. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { AbatonError } from '@abaton/verify';
 import { errorOf } from '../codes.ts';
 import { createPace } from './pace.ts';
 
-/** After an answer that did not wait for the whole body, so much or so long is read on, so that the client sees the answer. */
+/** After an answer that did not wait for the whole body so much, or so long, is read on: the client has to see it. */
 const LINGER_MS = 2_000;
 const LINGER_BYTES = 16 * 2 ** 20;
 
 export const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 
-/** Throws TOO_LARGE, or when the client goes away or is too slow: then what was read is not the whole. */
+/** Throws TOO_LARGE, or CONNECTION_CUT when the client goes away or is too slow: what was read is not the whole. */
 export async function* readBody(
   request: IncomingMessage,
   maxBytes: number,
@@ -29,12 +30,14 @@ export async function* readBody(
       yield chunk;
       pace.wait();
     }
+  } catch (error) {
+    throw error instanceof AbatonError ? error : errorOf('CONNECTION_CUT', 'The upload broke off.', { cause: error });
   } finally {
     pace.end();
   }
 }
 
-/** Writes the body and ends the answer. Throws what `body` throws; a client that goes away or is too slow ends it quietly. */
+/** Writes the body and ends the answer. Throws what `body` throws; a client that goes away or is too slow ends it. */
 export async function writeBody(
   response: ServerResponse,
   body: AsyncIterable<Uint8Array>,

@@ -1,13 +1,11 @@
 /** The LAN side, request by request: health, the queue, and what is forwarded. */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import { AbatonError } from '@abaton/verify';
 import { errorOf } from '../codes.ts';
 import type { Link } from '../link.ts';
-import type { Logger } from '../log.ts';
-import { isDiskError } from '../queue/durable.ts';
+import { type Logger, traceOf } from '../log.ts';
 import type { Queue } from '../queue/queue.ts';
 import { allowOf, requestHeaders, responseHeaders, verifyAllowed } from './allowed.ts';
-import { answerError, answerJson } from './answers.ts';
+import { answerError, answerJson, codeOf } from './answers.ts';
 import { hasBody, readBody, settleBody, writeBody } from './body.ts';
 import type { VerifyCaller } from './listen.ts';
 
@@ -29,12 +27,13 @@ export function createHandler(deps: HandlerDeps, verifyCaller: VerifyCaller): Re
     response.on('error', () => {}); // the client went away; `close` follows
     void serve(deps, verifyCaller, request, response)
       .catch((error) => {
-        if (isDiskError(error)) deps.logger.alert('store-unavailable', { code: error.code ?? null });
+        const code = codeOf(error);
+        if (code === 'STORE_UNAVAILABLE') deps.logger.error('store-unavailable', traceOf(error));
+        if (code === 'INTERNAL') deps.logger.error('defect', traceOf(error));
         if (response.headersSent) return response.destroy(); // it must not take the part for the whole
-        const closed = error instanceof AbatonError && error.code === 'GATEWAY_CLOSED';
         answerError(response, error, {
           allow: allowOf(request.url ?? ''),
-          ...(closed ? { reasons: deps.link.state().reasons } : {}),
+          ...(code === 'GATEWAY_CLOSED' ? { reasons: deps.link.state().reasons } : {}),
         });
       })
       .finally(() => settleBody(request));

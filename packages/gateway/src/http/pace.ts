@@ -1,4 +1,4 @@
-/** A program on the LAN that owes us bytes, or takes none: cut after its patience, so that it cannot hold a stream for ever. */
+/** A program on the LAN that owes us bytes, or takes none: cut after its patience, so that no stream is held. */
 export interface Pace {
   /** From now on it is the other end that we wait for. */
   wait(): void;
@@ -9,7 +9,7 @@ export interface Pace {
 
 /** Of one silence: nginx's client_body_timeout and send_timeout. */
 const PATIENCE_MS = 60_000;
-/** Of all silences together, beyond one: the time that the bytes take at 500 bytes/s, Apache mod_reqtimeout's `MinRate`. */
+/** Of all silences together, beyond one: the time of the bytes at 500 bytes/s, Apache mod_reqtimeout's `MinRate`. */
 const MIN_BYTES_PER_MS = 0.5;
 const LOOK_MS = 1_000;
 

@@ -9,12 +9,13 @@
  * | its file cannot be read | tried again, for as long as it takes, while others go |
  * | anything else | kept as refused: 409, 400 … and 202, which says that some instances were not stored |
  */
-
 import { AbatonError } from '@abaton/verify';
 import type { Link } from '../link.ts';
-import type { Logger } from '../log.ts';
+import { type Logger, traceOf } from '../log.ts';
 import { backoffMs, createSignal } from '../signal.ts';
-import type { Answer, Queue } from './queue.ts';
+import { isDiskError } from './durable.ts';
+import type { Answer } from './folder.ts';
+import type { Queue } from './queue.ts';
 
 const LOOK_MS = 1_000;
 const SILENCE_MS = 120_000; // as the service's idle limit: after so long without a byte taken or an answer, it hangs
@@ -27,7 +28,8 @@ export interface Drain {
   stop(): Promise<void>;
 }
 
-export function startDrain(queue: Queue, link: Link, logger: Logger): Drain {
+/** `pauseMs`: how long to wait after so many failures in a row. */
+export function startDrain(queue: Queue, link: Link, logger: Logger, pauseMs = backoffMs): Drain {
   const stopping = createSignal();
   let stopped = false;
 
@@ -46,8 +48,8 @@ export function startDrain(queue: Queue, link: Link, logger: Logger): Drain {
         if (outcome === 'settled') resting.delete(id);
         else resting.set(id, tries);
         failures = outcome === 'wait' ? failures + 1 : 0;
-        if (outcome === 'wait') await stopping.wait(backoffMs(failures));
-        if (outcome === 'later') tries.againMs = performance.now() + backoffMs(++tries.failures);
+        if (outcome === 'wait') await stopping.wait(pauseMs(failures));
+        if (outcome === 'later') tries.againMs = performance.now() + pauseMs(++tries.failures);
       }
     }
   };
@@ -91,12 +93,9 @@ async function forwardOne(
     logger[answer.state === 'forwarded' ? 'info' : 'warn'](`queue-${answer.state}`, { ref: id, status });
     return 'settled';
   } catch (error) {
-    const own = error instanceof AbatonError;
-    logger.warn('queue-waits', {
-      ref: id,
-      code: own ? error.code : ((error as NodeJS.ErrnoException).code ?? 'INTERNAL'),
-    });
-    return own ? 'wait' : 'later'; // what is not ours is this file, or its disk
+    const ours = error instanceof AbatonError;
+    logger[ours || isDiskError(error) ? 'warn' : 'error']('queue-waits', { ref: id, ...traceOf(error) });
+    return ours ? 'wait' : 'later'; // what is not ours is this file, or its disk
   }
 }
 

@@ -17,8 +17,8 @@ export async function makeDirectory(path: string): Promise<void> {
 }
 
 /**
- * Writes `${file}.part`, mode 0600, and syncs it. Returns its length. When it throws (the source fails, the disk is full),
- * nothing is left.
+ * Writes `${file}.part`, mode 0600, and syncs it. Returns its length. When it throws (the source fails, the disk is
+ * full), nothing is left.
  */
 export async function writePart(
   file: string,
@@ -48,7 +48,10 @@ export async function commitPart(part: string, file: string): Promise<void> {
 }
 
 /** Replaces the file. Durable on return; when it throws, what was there is there still. */
-export async function replaceDurably(file: string, bytes: Iterable<Uint8Array>): Promise<void> {
+export async function replaceDurably(
+  file: string,
+  bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<void> {
   await rm(`${file}.part`, { force: true }); // of a process that was killed
   await writePart(file, bytes);
   await commitPart(file, file);

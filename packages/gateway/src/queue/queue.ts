@@ -1,22 +1,30 @@
 /**
- * Uploads that came while the door was closed, sealed on disk in the order in which they were acknowledged.
+ * Uploads that came while the door was closed, sealed on disk in the order in which they were acknowledged (folder.ts).
  *
- * | file in `DIR/queue` | meaning |
- * |---|---|
- * | `ID.part` | an upload that is arriving; never acknowledged, deleted at start |
- * | `NUMBER-ID.upload` | acknowledged; NUMBER (16 digits) grows |
- * | `ID.answer` | what the service said; with it the upload is settled, and forwarded when there is no upload file any more |
+ * The upload is durable before its id is given out, the answer before the upload is deleted. A crash between
+ * forwarding and the answer forwards again: at least once. STOW-RS is idempotent: an instance that is stored already
+ * is stored still.
  *
- * The upload is durable before its id is given out, the answer before the upload is deleted. A crash between forwarding and
- * the answer forwards again: at least once. STOW-RS is idempotent: an instance that is stored already is stored still.
+ * What waits or was refused goes only when somebody deletes it: a clock must not delete data. Answers to what was
+ * forwarded hold nothing that the service has not, and go by themselves.
  */
 import { randomBytes } from 'node:crypto';
-import { readdir, rm, stat } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { errorOf } from '../codes.ts';
 import { createSignal } from '../signal.ts';
 import { commitPart, isFull, makeDirectory, syncDirectory, writePart } from './durable.ts';
+import {
+  type Answer,
+  answerName,
+  type Entry,
+  readAnswer,
+  readEntries,
+  readFolder,
+  sealedFiles,
+  uploadName,
+} from './folder.ts';
 import { openKeyFile } from './key-file.ts';
 import { ID_BYTES, openFile, sealFile } from './sealed-file.ts';
 
@@ -27,18 +35,9 @@ export interface QueuedRequest {
   headers: Record<string, string>;
 }
 
-/** What became of an upload. */
-export interface Answer {
-  state: 'forwarded' | 'refused';
-  /** Of the service; null: the upload could not be read, and was not sent. */
-  status: number | null;
-  contentType: string | null;
-  body: string;
-  at: string;
-}
-
 export type Found = { state: 'queued' } | Answer;
 
+/** Whatever is done may throw what the disk says (durable.ts, `isDiskError`). */
 export interface Queue {
   /** Returns the id when the upload is durable. Throws QUEUE_FULL, and what `body` throws; then nothing is left. */
   add(request: QueuedRequest, body: AsyncIterable<Uint8Array>): Promise<string>;
@@ -48,75 +47,85 @@ export interface Queue {
   read(id: string): Promise<{ request: QueuedRequest; body: AsyncIterable<Uint8Array> }>;
   /** Durable on return. A forwarded upload is deleted. */
   settle(id: string, answer: Answer): Promise<void>;
-  /** Null: not known. */
+  /** Null: not known. Throws OBJECT_DAMAGED. */
   find(id: string): Promise<Found | null>;
-  /** Forgets a settled upload and its answer. Throws NOT_FOUND or NOT_SETTLED. */
+  /** Forgets a settled upload and its answer, durably. Throws NOT_FOUND or NOT_SETTLED. */
   remove(id: string): Promise<void>;
+  /** `bytes`: of all files. */
   counts(): { queued: number; refused: number; bytes: number };
   /** Resolves when something was added, or after `timeoutMs`. */
   changed(timeoutMs: number): Promise<void>;
   close(): void;
 }
 
-interface Entry {
-  /** Null: deleted, only the answer is left. */
-  upload: string | null;
-  bytes: number;
-  settledAtMs: number | null;
-}
-
-const UPLOAD = /^(\d{16})-([0-9a-f]{32})\.upload$/;
-const ANSWER = /^([0-9a-f]{32})\.answer$/;
-/** Of the answer to a forwarded upload. A refused one is kept until somebody deletes it: a clock must not delete data. */
-const KEPT_MS = 7 * 86_400_000;
+const KEPT_MS = 7 * 86_400_000; // of the answer to a forwarded upload
 const SWEEP_MS = 3_600_000;
-const MAX_ENTRIES = 100_000; // of uploads, and of answers alone: each takes some 200 bytes of memory and a file or two
+const LIMITS = {
+  /** That wait or are refused: each takes some 200 bytes of memory and one or two files. */
+  uploads: 100_000,
+  /** To what was forwarded: a start opens each of them, which takes some 0.2 ms. */
+  answers: 10_000,
+};
 const LENGTH_BYTES = 4;
 
 /** Opens (or makes) `dir`. Throws QUEUE_IN_USE and QUEUE_KEY_INVALID. */
-export async function openQueue(dir: string, maxBytes: number): Promise<Queue> {
+export async function openQueue(dir: string, maxBytes: number, limits = LIMITS): Promise<Queue> {
   await makeDirectory(join(dir, 'queue'));
   const lock = takeLock(join(dir, 'lock'));
   try {
-    return await openLocked(dir, maxBytes, lock);
+    return await openLocked(dir, maxBytes, limits, lock);
   } catch (error) {
     lock.close();
     throw error;
   }
 }
 
-async function openLocked(dir: string, maxBytes: number, lock: DatabaseSync): Promise<Queue> {
+async function openLocked(dir: string, maxBytes: number, limits: typeof LIMITS, lock: DatabaseSync): Promise<Queue> {
   const folder = join(dir, 'queue');
-  const key = await openKeyFile(dir);
-  const { entries, lastNumber } = await readFolder(folder);
-  await finishInterrupted(folder, key, entries);
+  const found = await readFolder(folder);
+  const key = await openKeyFile(dir, sealedFiles(found));
+  const entries = await readEntries(folder, key, found);
   const added = createSignal();
-  let number = lastNumber;
-  let bytes = [...entries.values()].reduce((sum, entry) => sum + entry.bytes, 0);
-  let uploads = [...entries.values()].filter(({ upload }) => upload !== null).length;
-  const answerFile = (id: string) => join(folder, `${id}.answer`);
+  let number = found.lastNumber;
+  let bytes = 0;
+  for (const { uploadBytes, answerBytes } of entries.values()) bytes += uploadBytes + answerBytes;
+  const answerFile = (id: string) => join(folder, answerName(id));
+  const countOf = (state: Entry['state']) => [...entries.values()].filter((entry) => entry.state === state).length;
 
-  /** Counted out before it is unlinked: whoever comes meanwhile finds it gone. */
+  /** Of an entry that nobody else works at: see `forget` and `settle`. Durable on return. */
   const dropUpload = async (entry: Entry): Promise<void> => {
-    const { upload } = entry;
-    if (upload === null) return;
-    bytes -= entry.bytes;
-    uploads--;
-    Object.assign(entry, { upload: null, bytes: 0 });
-    await rm(join(folder, upload), { force: true });
+    if (entry.upload === null) return;
+    await rm(join(folder, entry.upload), { force: true });
     await syncDirectory(folder);
+    bytes -= entry.uploadBytes;
+    Object.assign(entry, { upload: null, uploadBytes: 0 });
   };
-  /** The upload first: without its answer it would wait again. */
+  /** Whoever comes meanwhile finds it gone. When it throws, it is there still. */
   const forget = async (id: string, entry: Entry): Promise<void> => {
     entries.delete(id);
-    await dropUpload(entry);
-    await rm(answerFile(id), { force: true });
+    try {
+      await dropUpload(entry); // for good, before its answer goes: without that it would wait again
+      await rm(answerFile(id), { force: true });
+      await syncDirectory(folder);
+      bytes -= entry.answerBytes;
+    } catch (error) {
+      entries.set(id, entry);
+      throw error;
+    }
+  };
+  /** False: there is no answer that may go. */
+  const forgetOldest = async (): Promise<boolean> => {
+    for (const [id, entry] of entries) {
+      if (entry.state !== 'forwarded') continue;
+      await forget(id, entry);
+      return true;
+    }
+    return false;
   };
   const sweep = async (): Promise<void> => {
-    for (const [id, entry] of entries) {
-      if (entry.settledAtMs === null || entry.upload !== null) continue;
-      if (Date.now() > entry.settledAtMs + KEPT_MS || entries.size - uploads > MAX_ENTRIES) await forget(id, entry);
-    }
+    for (const [id, entry] of entries)
+      if (entry.state === 'forwarded' && Date.now() > entry.settledAtMs + KEPT_MS) await forget(id, entry);
+    while (countOf('forwarded') > limits.answers) await forgetOldest();
   };
   await sweep();
   const sweeping = setInterval(() => void sweep().catch(() => {}), SWEEP_MS).unref(); // the next one tries again
@@ -125,30 +134,31 @@ async function openLocked(dir: string, maxBytes: number, lock: DatabaseSync): Pr
 
   return {
     async add(request, body) {
-      if (uploads >= MAX_ENTRIES) throw full();
+      if (countOf('queued') + countOf('refused') >= limits.uploads) throw full();
       const id = randomBytes(ID_BYTES).toString('hex');
       const part = join(folder, id);
-      const upload = `${String(++number).padStart(16, '0')}-${id}.upload`;
       let reserved = 0;
+      let upload: string | null = null;
       try {
         const sealed = sealFile(key, 'upload', id, withRequest(request, body));
         const length = await writePart(
           part,
           (async function* () {
             for await (const chunk of sealed) {
-              if (bytes + chunk.length > maxBytes) throw full();
+              while (bytes + chunk.length > maxBytes) if (!(await forgetOldest())) throw full();
               reserved += chunk.length;
               bytes += chunk.length;
               yield chunk;
             }
           })(),
         );
+        upload = uploadName(++number, id);
         await commitPart(part, join(folder, upload));
-        entries.set(id, { upload, bytes: length, settledAtMs: null });
-        uploads++;
+        entries.set(id, { state: 'queued', upload, uploadBytes: length, answerBytes: 0, settledAtMs: 0 });
       } catch (error) {
         bytes -= reserved;
-        await rm(join(folder, upload), { force: true }).catch(() => {}); // it is refused, and must not go out after a restart
+        // its name may be there though not durably: it is not acknowledged, and must not go out after a restart
+        if (upload) await rm(join(folder, upload), { force: true }).catch(() => {});
         throw isFull(error) ? full(error) : error;
       }
       added.notify();
@@ -156,7 +166,7 @@ async function openLocked(dir: string, maxBytes: number, lock: DatabaseSync): Pr
     },
 
     next(isDue) {
-      for (const [id, { settledAtMs }] of entries) if (settledAtMs === null && isDue(id)) return id;
+      for (const [id, { state }] of entries) if (state === 'queued' && isDue(id)) return id;
       return null;
     },
 
@@ -178,45 +188,54 @@ async function openLocked(dir: string, maxBytes: number, lock: DatabaseSync): Pr
       const entry = entries.get(id)!;
       const write = async () => {
         await rm(`${answerFile(id)}.part`, { force: true });
-        await writePart(answerFile(id), sealFile(key, 'answer', id, [Buffer.from(JSON.stringify(answer))]));
+        const length = await writePart(
+          answerFile(id),
+          sealFile(key, 'answer', id, [Buffer.from(JSON.stringify(answer))]),
+        );
         await commitPart(answerFile(id), answerFile(id));
+        entry.answerBytes = length;
+        bytes += length;
       };
-      const done = answer.state === 'forwarded';
+      // as long as it is queued, nobody else deletes it
+      const settled = () => {
+        Object.assign(entry, { state: answer.state, settledAtMs: Date.now() });
+        entries.delete(id);
+        entries.set(id, entry); // behind those that were settled before
+      };
+      if (answer.state === 'refused') {
+        await write();
+        return settled();
+      }
       const unwritten = await write().then(
         () => false,
         (error) => {
-          if (done && isFull(error)) return true; // what fills the disk may be the very upload that can go now
+          if (isFull(error)) return true; // what fills the disk may be the very upload that can go now
           throw error;
         },
       );
-      entry.settledAtMs = Date.now();
-      if (!done) return;
-      await dropUpload(entry);
-      if (unwritten) await write();
+      try {
+        await dropUpload(entry);
+        if (unwritten) await write();
+      } finally {
+        settled(); // the service has it; what is left of the file goes at the next start
+      }
+      if (countOf('forwarded') > limits.answers) await forgetOldest();
     },
 
     async find(id) {
       const entry = entries.get(id);
       if (!entry) return null;
-      if (entry.settledAtMs === null) return { state: 'queued' };
-      return readAnswer(folder, key, id);
+      return entry.state === 'queued' ? { state: 'queued' } : readAnswer(folder, key, id);
     },
 
     async remove(id) {
       const entry = entries.get(id);
       if (!entry) throw errorOf('NOT_FOUND', 'There is no such upload.');
-      if (entry.settledAtMs === null) throw errorOf('NOT_SETTLED', 'The upload waits to be forwarded.');
+      if (entry.state === 'queued') throw errorOf('NOT_SETTLED', 'The upload waits to be forwarded.');
       await forget(id, entry);
     },
 
-    counts() {
-      const all = [...entries.values()];
-      return {
-        queued: all.filter(({ settledAtMs }) => settledAtMs === null).length,
-        refused: all.filter(({ settledAtMs, upload }) => settledAtMs !== null && upload !== null).length,
-        bytes,
-      };
-    },
+    counts: () => ({ queued: countOf('queued'), refused: countOf('refused'), bytes }),
     changed: (timeoutMs) => added.wait(timeoutMs),
     close() {
       clearInterval(sweeping);
@@ -243,43 +262,4 @@ function takeLock(file: string): DatabaseSync {
     lock.close();
     throw errorOf('QUEUE_IN_USE', 'Another gateway uses this data directory.', { cause });
   }
-}
-
-/** Between the answer to a forwarded upload and the end of its file a crash leaves both. */
-async function finishInterrupted(folder: string, key: Uint8Array, entries: Map<string, Entry>): Promise<void> {
-  for (const [id, entry] of entries) {
-    if (entry.upload === null || entry.settledAtMs === null) continue;
-    const answer = await readAnswer(folder, key, id).catch(() => null);
-    if (answer?.state === 'forwarded') {
-      await rm(join(folder, entry.upload), { force: true });
-      Object.assign(entry, { upload: null, bytes: 0 });
-    } else if (answer === null) entry.settledAtMs = null; // an answer that nobody can read: asked again
-  }
-}
-
-async function readAnswer(folder: string, key: Uint8Array, id: string): Promise<Answer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of openFile(key, 'answer', id, join(folder, `${id}.answer`))) chunks.push(chunk);
-  return JSON.parse(Buffer.concat(chunks).toString('utf8')) as Answer;
-}
-
-/** Deletes what was never acknowledged. */
-async function readFolder(folder: string): Promise<{ entries: Map<string, Entry>; lastNumber: number }> {
-  const names = (await readdir(folder)).sort(); // so that numbers come in their order
-  const entries = new Map<string, Entry>();
-  let lastNumber = 0;
-  for (const name of names) {
-    if (name.endsWith('.part')) await rm(join(folder, name));
-    const [, digits, id] = UPLOAD.exec(name) ?? [];
-    if (id === undefined) continue;
-    lastNumber = Math.max(lastNumber, Number(digits));
-    entries.set(id, { upload: name, bytes: (await stat(join(folder, name))).size, settledAtMs: null });
-  }
-  for (const name of names) {
-    const [, id] = ANSWER.exec(name) ?? [];
-    if (id === undefined) continue;
-    const settledAtMs = (await stat(join(folder, name))).mtimeMs;
-    entries.set(id, { ...(entries.get(id) ?? { upload: null, bytes: 0 }), settledAtMs });
-  }
-  return { entries, lastNumber };
 }

@@ -1,7 +1,7 @@
 /**
- * The form of a queued upload, and of the answer to it: AES-256-GCM in chunks (STREAM: Hoang, Reyhanitabar, Rogaway, Vizár,
- * CRYPTO 2015), each file under a random key of its own, which is wrapped by the queue's key. Chunks can be neither changed,
- * reordered, dropped nor cut off, and no file can stand in for another.
+ * The form of a queued upload, and of the answer to it: AES-256-GCM in chunks (STREAM: Hoang, Reyhanitabar, Rogaway,
+ * Vizár, CRYPTO 2015), each file under a random key of its own, which is wrapped by the queue's key. Chunks can be
+ * neither changed, reordered, dropped nor cut off, and no file can stand in for another.
  *
  * | offset | length | meaning |
  * |---:|---:|---|
@@ -13,8 +13,8 @@
  * | 34 | 48 | the file's key, wrapped: AES-256-GCM, with bytes 0–21 as associated data |
  * | 82 | 65552 each | chunks: 65536 bytes of plaintext, sealed, and a tag of 16; the last one may be shorter |
  *
- * The file's key seals nothing else, so a nonce never repeats: chunk counter, 11 bytes big endian ‖ 0x01 for the last chunk,
- * else 0x00.
+ * The file's key seals nothing else, so a nonce never repeats: chunk counter, 11 bytes big endian ‖ 0x01 for the last
+ * chunk, else 0x00.
  */
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
@@ -22,7 +22,14 @@ import { errorOf } from '../codes.ts';
 
 export const KEY_BYTES = 32;
 export const ID_BYTES = 16;
-export type SealedKind = 'upload' | 'answer';
+type SealedKind = 'upload' | 'answer';
+
+/** Which file it has to be. */
+export interface SealedFile {
+  kind: SealedKind;
+  id: string;
+  name: string;
+}
 
 const MAGIC = Buffer.from('ABTQ');
 const VERSION = 1;
@@ -94,8 +101,8 @@ export async function* sealFile(
 }
 
 /**
- * Opens a file, holding one chunk at a time. Throws OBJECT_DAMAGED before the first byte when it is gone, was cut anywhere,
- * or is another file; and before a changed chunk.
+ * Opens a file, holding one chunk at a time. Throws OBJECT_DAMAGED before the first byte when it is gone, was cut
+ * anywhere, or is another file; and before a changed chunk. Throws what the disk says.
  */
 export async function* openFile(
   queueKey: Uint8Array,
@@ -103,16 +110,10 @@ export async function* openFile(
   id: string,
   file: string,
 ): AsyncGenerator<Buffer> {
-  const handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
-    throw error.code === 'ENOENT' ? damaged() : error;
-  });
+  const handle = await openHandle(file);
   try {
     const { size } = await handle.stat();
-    const header = await readAt(handle, 0, HEADER_BYTES);
-    const label = labelOf(kind, id);
-    if (header.length < HEADER_BYTES || !header.subarray(0, LABEL_BYTES).equals(label)) throw damaged();
-    const wrapped = header.subarray(LABEL_BYTES + NONCE_BYTES);
-    const key = unseal(queueKey, header.subarray(LABEL_BYTES, LABEL_BYTES + NONCE_BYTES), wrapped, label);
+    const key = await unwrapKey(handle, queueKey, kind, id);
     const last = Math.max(1, Math.ceil((size - HEADER_BYTES) / (CHUNK_BYTES + TAG_BYTES))) - 1;
     const chunk = async (index: number) => {
       const sealed = await readAt(handle, HEADER_BYTES + index * (CHUNK_BYTES + TAG_BYTES), CHUNK_BYTES + TAG_BYTES);
@@ -123,6 +124,31 @@ export async function* openFile(
   } finally {
     await handle.close();
   }
+}
+
+/** Whether the file's key is wrapped by this one. Throws nothing: what cannot be read does not say so. */
+export async function isSealedBy(queueKey: Uint8Array, kind: SealedKind, id: string, file: string): Promise<boolean> {
+  const handle = await openHandle(file).catch(() => null);
+  if (!handle) return false;
+  return unwrapKey(handle, queueKey, kind, id)
+    .then(
+      () => true,
+      () => false,
+    )
+    .finally(() => handle.close());
+}
+
+const openHandle = (file: string): Promise<FileHandle> =>
+  open(file, 'r').catch((error: NodeJS.ErrnoException) => {
+    throw error.code === 'ENOENT' ? damaged() : error;
+  });
+
+async function unwrapKey(handle: FileHandle, queueKey: Uint8Array, kind: SealedKind, id: string): Promise<Buffer> {
+  const header = await readAt(handle, 0, HEADER_BYTES);
+  const label = labelOf(kind, id);
+  if (header.length < HEADER_BYTES || !header.subarray(0, LABEL_BYTES).equals(label)) throw damaged();
+  const wrapped = header.subarray(LABEL_BYTES + NONCE_BYTES);
+  return unseal(queueKey, header.subarray(LABEL_BYTES, LABEL_BYTES + NONCE_BYTES), wrapped, label);
 }
 
 async function readAt(handle: FileHandle, position: number, bytes: number): Promise<Buffer> {
