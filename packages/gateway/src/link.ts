@@ -9,10 +9,11 @@
  */
 import type { VerifiedConnection, VerifyOptions } from '@abaton/client';
 import { AbatonError } from '@abaton/verify';
+import { backoffMs } from './backoff.ts';
 import { errorOf } from './codes.ts';
 import { type Logger, traceOf } from './log.ts';
 import type { RefusalRecord } from './refusals.ts';
-import { backoffMs, createSignal } from './signal.ts';
+import { createSignal } from './signal.ts';
 import { summarize, type VerdictSummary } from './verdict-summary.ts';
 import { type Outcome, verifyAgain, verifyNew } from './verification.ts';
 

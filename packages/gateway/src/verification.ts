@@ -1,26 +1,14 @@
 /** One question to the service, and what follows from the answer: verified, refused, or nobody there to judge. */
 import { randomBytes } from 'node:crypto';
 import { connectVerified, NotVerifiedError, type VerifiedConnection, type VerifyOptions } from '@abaton/client';
-import { AbatonError, UnavailableError, type Verdict, verifyEvidence } from '@abaton/verify';
+import { AbatonError, kindOfFailedCheck, UnavailableError, type Verdict, verifyEvidence } from '@abaton/verify';
 
 export type Outcome =
   | { kind: 'verified'; verdict: Verdict; connection: VerifiedConnection }
-  /** Evidence was judged and does not hold. `integrity`: for another reason than a date that has passed. */
+  /** Evidence was judged and does not hold. `integrity`: for another reason than that something is late. */
   | { kind: 'refused'; verdict: Verdict; codes: string[]; integrity: boolean }
   /** There was nothing to judge: no network, no TLS 1.3, no evidence. */
   | { kind: 'unavailable'; code: string };
-
-/** What was signed has ended, or did not come: an outage of collateral looks like this, and so far accuses nobody. */
-const OUT_OF_DATE = new Set<string>([
-  'CRL_EXPIRED',
-  'COLLATERAL_MISSING',
-  'COLLATERAL_EXPIRED',
-  'COLLATERAL_TOO_OLD',
-  'OCSP_EXPIRED',
-  'RIM_MISSING',
-  'RIM_EXPIRED',
-  'TOKEN_EXPIRED',
-]);
 
 const EVIDENCE_TIMEOUT_MS = 30_000; // as the client's own
 const MAX_EVIDENCE_BYTES = 4 * 2 ** 20; // as the client's own
@@ -71,6 +59,6 @@ function refused(verdict: Verdict): Outcome {
   const missing = verdict.checks.filter(({ status }) => status === 'not-run').map(({ id }) => `not-run:${id}`);
   const codes = failed.length > 0 ? failed : missing;
   // what nothing accounts for is not known to be harmless
-  const integrity = codes.length === 0 || codes.some((code) => !OUT_OF_DATE.has(code));
+  const integrity = codes.length === 0 || codes.some((code) => kindOfFailedCheck(code) !== 'transient');
   return { kind: 'refused', verdict, codes, integrity };
 }

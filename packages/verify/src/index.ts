@@ -12,6 +12,7 @@ export type {
   TdxEvidence,
 } from './evidence.ts';
 export { parseCollateral, parseEventLog, parseEvidence } from './evidence.ts';
+export { type FailureKind, kindOfFailedCheck } from './failure-kinds.ts';
 export { canonicalize } from './formats/jcs.ts';
 export type { GpuDevice } from './gpu/gpu-devices.ts';
 export { computeGpuEvidenceSha256, computeGpuNonce, type GpuEvidence, parseGpuEvidence } from './gpu/gpu-evidence.ts';

@@ -10,9 +10,10 @@
  * | anything else | kept as refused: 409, 400 … and 202, which says that some instances were not stored |
  */
 import { AbatonError } from '@abaton/verify';
+import { backoffMs } from '../backoff.ts';
 import type { Link } from '../link.ts';
 import { type Logger, traceOf } from '../log.ts';
-import { backoffMs, createSignal } from '../signal.ts';
+import { createSignal } from '../signal.ts';
 import { isDiskError } from './durable.ts';
 import type { Answer } from './folder.ts';
 import type { Queue } from './queue.ts';

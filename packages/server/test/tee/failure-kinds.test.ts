@@ -1,20 +1,15 @@
 /** Every code that a proof can fail with has its kind, and the gravest decides (attestation-tdx.md section 17). */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { VERIFICATION_CODES } from '@abaton/verify';
+import { kindOfFailedCheck, VERIFICATION_CODES } from '@abaton/verify';
 import { ERRORS } from '../../src/errors.ts';
-import { FAILURE_KINDS, kindOfCode, kindOfFailure } from '../../src/tee/failure-kinds.ts';
+import { kindOfCode, kindOfFailure } from '../../src/tee/failure-kinds.ts';
 
-test('every verification code is classified, and nothing that is no code', () => {
-  const rows = Object.keys(FAILURE_KINDS);
-  assert.deepEqual(
-    Object.keys(VERIFICATION_CODES).filter((code) => !rows.includes(code)),
-    [],
-  );
-  assert.deepEqual(
-    rows.filter((code) => !Object.hasOwn(VERIFICATION_CODES, code) && !Object.hasOwn(ERRORS, code)),
-    [],
-  );
+test('every code that can fail a check of a verdict has its kind, and every code of ours follows from its class', () => {
+  for (const code of Object.keys(VERIFICATION_CODES)) assert.notEqual(kindOfFailedCheck(code), null, code);
+  const byClass = { retry: 'transient', fix: 'configuration', stop: 'integrity' };
+  for (const [code, row] of Object.entries(ERRORS))
+    if (!['CLOCK_BEHIND_LOG', 'INTERNAL'].includes(code)) assert.equal(kindOfCode(code), byClass[row.class], code);
 });
 
 test('the gravest code decides; an unknown one, or none, is not known to be harmless', () => {
