@@ -18,7 +18,7 @@ import type { Clock } from './tee/clock.ts';
 import { createCollateralSource } from './tee/collateral.ts';
 import { createEvidenceSource, type EvidenceBinding, type EvidenceSource } from './tee/evidence.ts';
 import type { Gate } from './tee/gate.ts';
-import { createGateKeeper, watchGate } from './tee/gate-keeper.ts';
+import { createGateKeeper, type GateWatch, watchGate } from './tee/gate-keeper.ts';
 import { createGpuReferences } from './tee/gpu-references.ts';
 import { createGpuSource } from './tee/gpu-source.ts';
 import type { Incident } from './tee/incident.ts';
@@ -139,7 +139,7 @@ export async function openAttestation(options: AttestationOptions): Promise<Atte
   });
   const officers = manifest.content.officers ?? [];
   const desk = createIncidentDesk({ latch, monitor, officers, logVkey: log.vkeys()[0]!, nowMs });
-  let watching: { stop(): void } | null = null;
+  let watching: GateWatch | null = null;
 
   return {
     evidence,
@@ -169,7 +169,7 @@ export async function openAttestation(options: AttestationOptions): Promise<Atte
       });
     },
     async stop() {
-      watching?.stop();
+      await watching?.stop();
       monitor.stop();
       latch.stop();
       await alerts.stop();

@@ -74,6 +74,11 @@ export interface GateHooks {
   untrusted?(): void;
 }
 
+export interface GateWatch {
+  /** After a last look, so that the log tells how the gate was left. */
+  stop(): Promise<void>;
+}
+
 /**
  * Records each change of the gate, with what was before. A change that cannot be recorded (the log is down) is recorded once
  * it can.
@@ -83,12 +88,12 @@ export function watchGate(
   audit: Pick<AuditTrail, 'record'>,
   logger: Logger,
   hooks: GateHooks = {},
-): { stop(): void } {
+): GateWatch {
   const describe = ({ open, mode, state, reasons, warnings }: GateState): string =>
     [open ? 'open' : 'closed', mode, state, ...reasons, ...warnings].join(' ');
   let recorded = '';
   let seen: GateState | null = null;
-  let busy = false;
+  let recording: Promise<void> | null = null;
   const look = async (): Promise<void> => {
     const now = gate.state();
     const { open, mode, state, reasons, warnings } = now;
@@ -108,26 +113,30 @@ export function watchGate(
       if (before?.state === 'trusted' && state === 'degraded') hooks.alarm?.('gate-degraded', warnings);
       if (state === 'untrusted' && before?.state !== 'untrusted' && !latched) hooks.untrusted?.();
     }
-    if (describe(now) === recorded || busy) return;
-    busy = true;
+    if (describe(now) === recorded || recording) return;
+    recording = record(now).finally(() => {
+      recording = null;
+    });
+    await recording;
+  };
+  const record = async (now: GateState): Promise<void> => {
+    const { open, mode, state, reasons, warnings } = now;
+    const facts = { open, mode, state, reasons: reasons.join(' '), warnings: warnings.join(' '), before: recorded };
+    const outcome = open ? 'success' : 'failure';
     try {
-      const facts = { open, mode, state, reasons: reasons.join(' '), warnings: warnings.join(' '), before: recorded };
-      await audit.record({
-        action: 'gate',
-        actor: 'abaton',
-        patient: null,
-        object: null,
-        outcome: open ? 'success' : 'failure',
-        facts,
-      });
+      await audit.record({ action: 'gate', actor: 'abaton', patient: null, object: null, outcome, facts });
       recorded = describe(now);
     } catch {
       // the reason 'audit-unavailable' is in the next state; retried at the next look
-    } finally {
-      busy = false;
     }
   };
   void look();
   const timer = setInterval(look, WATCH_MS).unref();
-  return { stop: () => clearInterval(timer) };
+  return {
+    async stop() {
+      clearInterval(timer);
+      await recording;
+      await look();
+    },
+  };
 }

@@ -200,7 +200,7 @@ test('changes of the gate are recorded', async () => {
   await monitor.attest();
   await recorded(true);
   assert.match(String(events.at(-1)!.facts!.before), /^closed synthetic untrusted incident-open/);
-  watch.stop();
+  await watch.stop();
   assert.deepEqual(alarms, [], 'an incident has its own alarm');
 });
 
