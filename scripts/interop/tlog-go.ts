@@ -8,6 +8,8 @@ import { cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { createNoteSigner } from '@abaton/client';
+import { ED25519_TYPE } from '@abaton/verify';
 import { openTileLog } from '../../packages/server/src/audit/tile-log.ts';
 import type { InteropResult } from '../interop.ts';
 
@@ -16,6 +18,8 @@ const SOURCE = fileURLToPath(new URL('tlog-go', import.meta.url));
 /** Crosses a level-1 tile only beyond 65,536; 5,000 proofs take Go some seconds. */
 const ENTRIES = 5_000;
 const OLD_SIZES = [1, 256, 257, 4_354];
+
+const ORIGIN = 'interop.example/audit/2026';
 
 /** Skipped without Go. */
 export async function run(scratchDir: string): Promise<InteropResult[]> {
@@ -27,7 +31,8 @@ export async function run(scratchDir: string): Promise<InteropResult[]> {
   await execute('go', ['build', '-o', 'verify', '.'], { cwd: program });
 
   const dir = join(scratch, 'log');
-  const log = await openTileLog({ dir, origin: 'interop.example/audit/2026', seed: new Uint8Array(32).fill(9) });
+  const signer = createNoteSigner({ name: ORIGIN, type: ED25519_TYPE, seed: new Uint8Array(32).fill(9) });
+  const log = await openTileLog({ dir, origin: ORIGIN, signers: [signer] });
   const old: string[] = [];
   for (const size of [...OLD_SIZES, ENTRIES]) {
     const count = size - log.size();

@@ -13,8 +13,9 @@ import { type Door, openDoor } from '../../packages/server/src/http/server.ts';
 import { trustRoutes } from '../../packages/server/src/http/trust-routes.ts';
 import { createLogger } from '../../packages/server/src/log.ts';
 import { createMetrics } from '../../packages/server/src/metrics.ts';
-import { openReportLedger, type ReportLedger } from '../../packages/server/src/trust/report-ledger.ts';
+import type { ReportLedger } from '../../packages/server/src/trust/report-ledger.ts';
 import { type AttestedServer, INTERVAL_MS, startAttested } from '../../packages/server/test/tee/attested-server.ts';
+import { openLedger } from '../../packages/server/test/trust/support.ts';
 import { skip } from './browser.ts';
 import { type Page, startPage } from './devtools.ts';
 
@@ -36,7 +37,7 @@ before(async () => {
   await server.boot();
   const dir = mkdtempSync(join(tmpdir(), 'abaton-trust-'));
   const [logger, nowMs] = [createLogger(() => {}), Date.now];
-  reports = await openReportLedger({ dir, origin: 'abaton.test/audit', seed: new Uint8Array(32), logger, nowMs });
+  reports = await openLedger(dir, { logger, nowMs });
   await recordDay();
   const { monitor, gate, log } = server;
   const evidence = {
@@ -45,9 +46,8 @@ before(async () => {
       return handedOut;
     },
   };
-  const readTile = (path: string) => log.readTile(path);
   const app = createApp({
-    ...{ evidence, monitor, gate, log, readTile, logger },
+    ...{ evidence, monitor, gate, log, logger },
     ...{ metrics: createMetrics(), version: '0.0.0' },
   });
   app.route('/', trustRoutes({ reports, monitor, gate, intervalMs: INTERVAL_MS, nowMs }));

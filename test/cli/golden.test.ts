@@ -19,7 +19,8 @@ import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { connectVerified } from '@abaton/client';
 import { ED25519_TYPE, formatVkey } from '@abaton/verify';
-import { openTileLog } from '../../packages/server/src/audit/tile-log.ts';
+import { createLogKeys } from '../../packages/server/src/audit/log-keys.ts';
+import { openYearlyLog } from '../../packages/server/src/audit/yearly-log.ts';
 import { drawPhantom } from '../../packages/server/src/imaging/phantom.ts';
 import { root, type Stack, startStack } from '../e2e/stack.ts';
 import { errorsOf } from './json-schemas.ts';
@@ -100,13 +101,19 @@ before(async () => {
   assert.ok(evidence.teeType === 'intel-tdx');
   const officer = generateKeyPairSync('ed25519');
   // a log that nobody writes meanwhile, as a copy of one is
-  const log = await openTileLog({ dir: join(dir, 'log'), origin: 'hospital.example/audit', seed: new Uint8Array(32) });
-  for (let i = 0; i < 3; i++) await log.append(Buffer.from(`{"n":${i}}`));
+  const keys = createLogKeys('hospital.example/audit', new Uint8Array(32));
+  const log = await openYearlyLog({ dir: join(dir, 'audit'), keys, firstYear: 2025 });
+  const [lastYear] = log.vkeys();
+  await log.append(Buffer.from('{"n":0}'));
+  log.begin(2026, ({ size }) => Buffer.from(`{"after":${size}}`));
+  for (let i = 0; i < 2; i++) await log.append(Buffer.from(`{"n":${i}}`));
   await log.close();
   Object.assign(names, {
     url: server.url,
-    log: join(dir, 'log'),
+    log: join(dir, 'audit', '2026'),
     logVkey: log.vkeys()[0],
+    mlDsaVkey: log.vkeys()[1],
+    lastYear,
     quote: write('quote.bin', Buffer.from(evidence.quote, 'hex')),
     collateral: write('collateral.json', JSON.stringify(evidence.collateral)),
     eventLog: write('event-log.json', JSON.stringify({ event_log: JSON.stringify(evidence.eventLog) })),

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GRACE_MS } from '../../packages/server/src/tee/attestation-state.ts';
-import { readDirectory } from '../../packages/server/test/audit/support.ts';
+import { readYears } from '../../packages/server/test/audit/support.ts';
 import { careless } from './careless.ts';
 import { root, startStack } from './stack.ts';
 
@@ -66,7 +66,7 @@ test(`${DAY_MS / 60_000} minutes of attestation`, { timeout: 3_600_000 }, async 
   const { auditLogVkeys } = JSON.parse(await read(server.url, '/.well-known/abaton'));
   await server.stop();
 
-  const log = (await readDirectory(join(stack.dataDir, 'audit'), auditLogVkeys)).map(
+  const log = (await readYears(join(stack.dataDir, 'audit'), auditLogVkeys)).map(
     (bytes) => JSON.parse(Buffer.from(bytes).toString()) as { time: string; action: string; outcome: string },
   );
   const proofs = log.filter(({ action }) => action === 'attest');

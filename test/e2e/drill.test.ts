@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { awaitAnalysis, connectVerified } from '@abaton/client';
 import { drawPhantom } from '../../packages/server/src/imaging/phantom.ts';
 import { createIdentity, startWebhook } from '../../packages/server/test/alerts/receivers.ts';
-import { readDirectory } from '../../packages/server/test/audit/support.ts';
+import { readYears } from '../../packages/server/test/audit/support.ts';
 import { careless, until } from './careless.ts';
 import { startLoad } from './load.ts';
 import { enrolOfficer, readIncidents } from './officer.ts';
@@ -29,7 +29,7 @@ interface Entry {
 }
 
 async function readLog(stack: Stack, vkeys: readonly string[]): Promise<Entry[]> {
-  const log = await readDirectory(join(stack.dataDir, 'audit'), [...vkeys]);
+  const log = await readYears(join(stack.dataDir, 'audit'), [...vkeys]);
   return log.map((bytes) => JSON.parse(Buffer.from(bytes).toString()) as Entry);
 }
 

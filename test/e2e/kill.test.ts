@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { awaitAnalysis, connectVerified } from '@abaton/client';
 import { DURABLE_STEPS, type DurableStep } from '../../packages/server/src/durable-step.ts';
-import { readDirectory } from '../../packages/server/test/audit/support.ts';
+import { readYears } from '../../packages/server/test/audit/support.ts';
 import { startLoad } from './load.ts';
 import { type Stack, startStack } from './stack.ts';
 
@@ -44,7 +44,7 @@ async function verifyNothingLost(stack: Stack, acknowledged: string[]): Promise<
   const vkeys = connection.evidence.reportData.auditLogVkeys;
   connection.close();
   await server.stop();
-  const log = await readDirectory(`${stack.dataDir}/audit`, vkeys);
+  const log = await readYears(`${stack.dataDir}/audit`, vkeys);
   const entries = log.map((entry) => JSON.parse(Buffer.from(entry).toString()) as { action: string });
   assert.ok(
     entries.filter(({ action }) => action === 'create').length >= acknowledged.length,

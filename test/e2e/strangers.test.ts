@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import http2 from 'node:http2';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { readDirectory } from '../../packages/server/test/audit/support.ts';
+import { readYears } from '../../packages/server/test/audit/support.ts';
 import { startStack } from './stack.ts';
 
 const REQUESTS = 10_000;
@@ -71,7 +71,7 @@ test(`${REQUESTS} requests for evidence`, { timeout: 120_000 }, async (t) => {
   const vkeys = JSON.parse((await get(sessions[0]!, '/.well-known/abaton')).body).auditLogVkeys;
   for (const session of sessions) session.destroy();
   await server.stop();
-  const log = (await readDirectory(join(stack.dataDir, 'audit'), vkeys)).map((bytes) =>
+  const log = (await readYears(join(stack.dataDir, 'audit'), vkeys)).map((bytes) =>
     JSON.parse(String(Buffer.from(bytes))),
   );
   assert.deepEqual([...new Set(log.map(({ action }) => action))].sort(), ['attest', 'boot', 'gate'], 'and no entry');

@@ -8,6 +8,7 @@ export const CLIENT_CODES = {
   RIM_UNAVAILABLE: 'The RIM service did not hand out reference measurements of this driver or VBIOS.',
   OCSP_UNAVAILABLE: 'The OCSP service did not say whether a certificate of a GPU or of a RIM is revoked.',
   LOG_UNAVAILABLE: 'A transparency log cannot be read at its address.',
+  SHARE_INVALID: 'A message of a keyholder does not follow its format.',
   FILE_UNREADABLE: 'A file that was to be sent cannot be read.',
   NOT_VERIFIED: 'The evidence was refused, so nothing was sent.',
   ANSWER_INVALID: 'The server answered with something that does not follow the protocol.',

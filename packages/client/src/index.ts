@@ -16,7 +16,16 @@ export {
   type VerifyOptions,
   verifyAttestation,
 } from './connect-verified.ts';
+export {
+  formatKeyShare,
+  type KeyholderWishes,
+  type KeyShare,
+  parseKeyholderWishes,
+  parseKeyShare,
+  SHARE_BYTES,
+} from './key-share.ts';
 export { openLogDirectory, openLogUrl, type ReadLogFile } from './log-files.ts';
+export { createNoteSigner, type NoteSigner } from './note-signer.ts';
 export { fetchOcsp, fetchRim } from './nvidia.ts';
 export { fetchCollateral, type PlatformId } from './pccs.ts';
 export { DHKEM_X25519, type KemId, X_WING } from './sealed/hpke-context.ts';

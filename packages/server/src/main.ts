@@ -9,7 +9,8 @@ import { join } from 'node:path';
 import { AbatonError } from '@abaton/verify';
 import { ACCESS_POLICY_SHA256 } from './access-policy.ts';
 import { createAuditTrail } from './audit/audit-trail.ts';
-import { openTileLog } from './audit/tile-log.ts';
+import { createLogKeys } from './audit/log-keys.ts';
+import { openYearlyLog } from './audit/yearly-log.ts';
 import { type Config, loadConfig } from './config.ts';
 import { setKillPoint } from './durable-step.ts';
 import { errorOf } from './errors.ts';
@@ -40,7 +41,7 @@ import { openGuestAgent } from './tee/agent-client.ts';
 import { createClock } from './tee/clock.ts';
 import { readLogTail } from './tee/log-tail.ts';
 import { deriveTeeKeys } from './tee/tee-keys.ts';
-import { keepLogHead, verifyLogHead } from './vault/log-head.ts';
+import { keepLogHead, verifyLogHeads } from './vault/log-head.ts';
 
 const STEP_SECONDS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5]; // from one fsync to a slow model
 /** Studies under way beside those in a model process: read, reported, logged. With fewer the model waits for the disk. */
@@ -67,10 +68,14 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   const keys = await deriveTeeKeys(agent);
   const { tenant, studyIdleMs, dataDir } = config;
   const state = await openState({ dataDir, teeKey: keys.vault, keyholderShare: null, tenant, studyIdleMs });
-  const origin = `abaton/${info.appId}/audit`;
-  await verifyLogPresent(state.db, dataDir, origin);
-  const log = await openTileLog({ dir: join(dataDir, 'audit'), origin, seed: keys.auditLog });
-  await verifyLogHead(state.db, origin, log.size());
+  await verifyLogPresent(state.db, dataDir);
+  const logKeys = createLogKeys(`abaton/${info.appId}/audit`, keys.auditLog);
+  const firstYear = new Date().getUTCFullYear();
+  const log = await openYearlyLog({ dir: join(dataDir, 'audit'), keys: logKeys, firstYear });
+  await verifyLogHeads(
+    state.db,
+    log.trees().map((tree) => ({ origin: tree.origin, size: tree.size() })),
+  );
   const { lastEntryMs, openIncidents } = await readLogTail(log);
   const clock = createClock({ lastEntryMs }); // the host's own may be behind what is recorded (I11)
   const { nowMs } = clock;
@@ -97,8 +102,8 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   };
   const sealedKeys = createSealedKeys({ graceMs: config.attestationIntervalMs });
   const attestation = await openAttestation({
-    ...{ config, manifest, agent, info, keys, origin, binding, log, trail, clock, openIncidents, logger },
-    onProof: () => void keepLogHead(state.db, origin, log.size()).catch(() => {}), // the next proof tries again
+    ...{ config, manifest, agent, info, keys, logKeys, binding, log, trail, clock, openIncidents, logger },
+    onProof: () => void keepLogHead(state.db, log.current().origin, log.size()).catch(() => {}), // the next proof tries again
     hpkePublicKey: () => sealedKeys.hpkePublicKey(),
   });
   const { evidence, monitor, gate } = attestation;
@@ -138,7 +143,6 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
     monitor,
     gate,
     log,
-    readTile: (path) => log.readTile(path),
     metrics,
     logger,
     version,

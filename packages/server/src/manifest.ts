@@ -14,6 +14,8 @@ const MAX_MANIFEST_BYTES = 64 * 1024; // a manifest is a page of text; more is a
 const strict = { additionalProperties: false };
 const oneOf = (...values: string[]) => values.map((value) => Type.Literal(value));
 const text = (description: string) => Type.String({ minLength: 1, maxLength: 200, description });
+/** Cosignatures vouch for themselves; http: only where nothing can listen in on who asks. */
+const WITNESS_URL = '^(https://\\S+|http://(127\\.0\\.0\\.1|localhost|\\[::1\\])(:\\d+)?(/\\S*)?)$';
 const VKEY = '^[^\\s+]+\\+[0-9a-f]{8}\\+[A-Za-z0-9+/]+={0,2}$'; // C2SP signed-note, "Verifier keys"
 
 /** What the pattern takes and no request can be made of: `https://hook.example:99999/`, `https://%zz@hook.example/`. */
@@ -115,21 +117,32 @@ export const ManifestSchema = Type.Object(
       Type.Array(
         Type.Object(
           {
-            url: Type.String({ pattern: '^https://\\S+$', description: 'an https: URL' }),
+            url: Type.Optional(
+              Type.String({
+                pattern: WITNESS_URL,
+                description: 'an https: URL, the submission prefix; without one the witness comes to the server',
+              }),
+            ),
             vkey: Type.String({ pattern: VKEY, description: 'a C2SP verifier key, `name+12345678+base64`' }),
           },
-          { ...strict, description: 'a map with url and vkey' },
+          { ...strict, description: 'a map with vkey and, if the server is to ask it, url' },
         ),
         { maxItems: 16, description: 'a list of witnesses' },
       ),
     ),
+    witness_quorum: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 16,
+        description: 'how many witnesses must cosign: more than half of them, which is the default',
+      }),
+    ),
     keyholder: Type.Optional(
       Type.Object(
         {
-          url: Type.String({ pattern: '^https://\\S+$', description: 'an https: URL' }),
           vkey: Type.String({ pattern: VKEY, description: 'a C2SP verifier key, `name+12345678+base64`' }),
         },
-        { ...strict, description: 'a map with url and vkey' },
+        { ...strict, description: 'a map with vkey: the keyholder comes to the server' },
       ),
     ),
   },

@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { gpuNeeds } from '@abaton/verify';
 import { type Alerts, createAlerts } from './alerts/alerts.ts';
 import type { AuditTrail } from './audit/events.ts';
+import type { LogKeys } from './audit/log-keys.ts';
 import { keepReserve } from './audit/reserve.ts';
-import type { TileLog } from './audit/tile-log.ts';
+import type { YearlyLog } from './audit/yearly-log.ts';
 import type { Config } from './config.ts';
 import { errorOf } from './errors.ts';
 import type { Logger } from './log.ts';
@@ -39,12 +40,11 @@ export interface AttestationOptions {
   agent: GuestAgent;
   info: AgentInfo;
   keys: TeeKeys;
-  /** Of the audit log. */
-  origin: string;
+  logKeys: LogKeys;
   binding: EvidenceBinding;
   /** The keys to which requests may be sealed now. */
   hpkePublicKey: () => Promise<string | null>;
-  log: TileLog;
+  log: YearlyLog;
   trail: AuditTrail;
   clock: Clock;
   /** As the log says (readLogTail). */
@@ -102,8 +102,9 @@ export async function openAttestation(options: AttestationOptions): Promise<Atte
   const reports = manifest.requested.attestationPublic
     ? await openReportLedger({
         dir: join(dataDir, 'attestations'),
-        origin: options.origin,
-        seed: options.keys.auditLog,
+        signer: options.logKeys.signersOf(log.year(), [])[0]!,
+        vkeys: () => log.vkeys(),
+        summarySeed: options.keys.auditLog,
         logger,
         nowMs,
       })

@@ -1,5 +1,5 @@
 /** Opens all that lives in the data directory of one machine, in the order in which each part may rely on the last. */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeDirectory } from './durable-files.ts';
 import { errorOf } from './errors.ts';
@@ -10,7 +10,7 @@ import type { BlobStore } from './vault/blobs.ts';
 import type { Db } from './vault/db.ts';
 import { openDirectoryBlobs } from './vault/directory-blobs.ts';
 import { KeyHierarchy, type RootSecrets } from './vault/keys.ts';
-import { verifyLogHead } from './vault/log-head.ts';
+import { verifyLogHeads } from './vault/log-head.ts';
 import { migrate, readStateVersion } from './vault/migrations.ts';
 import { createSealedState, type SealedState } from './vault/sealed-state.ts';
 import { SealingVault } from './vault/sealing-vault.ts';
@@ -35,11 +35,17 @@ export interface State {
 }
 
 const DATABASE = 'abaton.db';
-const LOG_HEAD = join('audit', 'checkpoint');
+const LOG = 'audit';
+
+/** Directories of years; a fresh one may be there without a checkpoint. */
+function hasLog(dataDir: string): boolean {
+  const years = existsSync(join(dataDir, LOG)) ? readdirSync(join(dataDir, LOG)) : [];
+  return years.some((year) => existsSync(join(dataDir, LOG, year, 'checkpoint')));
+}
 
 /** A database that is missing beside a log is a restore that went half-way: a new one would orphan every blob. */
 function verifyComplete(dataDir: string): void {
-  if (!existsSync(join(dataDir, DATABASE)) && existsSync(join(dataDir, LOG_HEAD)))
+  if (!existsSync(join(dataDir, DATABASE)) && hasLog(dataDir))
     throw errorOf('STATE_INCOMPLETE', 'The database of this data directory is missing.');
 }
 
@@ -75,9 +81,9 @@ export async function openState(options: StateOptions): Promise<State> {
  * Instances are acknowledged only after they are in the log, and a latched door is in the log alone: a new one would hide
  * what was recorded. Throws STATE_INCOMPLETE.
  */
-export async function verifyLogPresent(db: Db, dataDir: string, origin: string): Promise<void> {
-  if (existsSync(join(dataDir, LOG_HEAD))) return;
-  await verifyLogHead(db, origin, null);
+export async function verifyLogPresent(db: Db, dataDir: string): Promise<void> {
+  if (hasLog(dataDir)) return;
+  await verifyLogHeads(db, []);
   if ((await db.query('select ref from instances limit 1')).length > 0)
     throw errorOf('STATE_INCOMPLETE', 'The audit log of this data directory is missing.');
 }

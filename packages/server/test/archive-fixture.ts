@@ -74,5 +74,14 @@ export function resultOf(study: StudyRef, patient: PatientRef, inputDigest: stri
     diagnosticReportId: id,
     logSalt: '',
   };
-  return { id, study, patient, inputDigest, modelDigest: 'model', body, logIndex: 5, createdMs: 1_700_000_000_000 };
+  return {
+    id,
+    study,
+    patient,
+    inputDigest,
+    modelDigest: 'model',
+    body,
+    logged: { origin: 'abaton.test/audit/2026', index: 5 },
+    createdMs: 1_700_000_000_000,
+  };
 }

@@ -236,7 +236,10 @@ test('a result is committed once, with its SR, which is no input and starts no a
   // The same result of a second run.
   await state.db.tx((q) => queue.enqueue(q, { kind: 'analyze-study', subject: study, notBeforeMs: 0 }));
   const second = (await queue.lease('analyze-study', 1000))!;
-  assert.equal(await archive.commitResult(second, { ...result, logIndex: 99 }, await sr()), 'duplicate');
+  assert.equal(
+    await archive.commitResult(second, { ...result, logged: { ...result.logged, index: 99 } }, await sr()),
+    'duplicate',
+  );
   assert.deepEqual(await archive.results(study), [result]);
   assert.equal(await archive.studyState(study), 'complete');
   // Our own SR, sent back by a PACS.

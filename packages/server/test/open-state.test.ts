@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openState, verifyLogPresent } from '../src/open-state.ts';
-import { keepLogHead, verifyLogHead } from '../src/vault/log-head.ts';
+import { keepLogHead, verifyLogHeads } from '../src/vault/log-head.ts';
 import { newInstance } from './archive-fixture.ts';
 
 test('a database without its log, and a log without its database, are refused', async (t) => {
@@ -15,12 +15,12 @@ test('a database without its log, and a log without its database, are refused', 
     openState({ dataDir, teeKey: new Uint8Array(32).fill(7), keyholderShare: null, tenant: 'default', studyIdleMs: 0 });
 
   const state = await open();
-  await verifyLogPresent(state.db, dataDir, 'log'); // a crash between the first database and the first log lost nothing
+  await verifyLogPresent(state.db, dataDir); // a crash between the first database and the first log lost nothing
   await state.archive.addInstances([await newInstance(state)]);
-  await assert.rejects(verifyLogPresent(state.db, dataDir, 'log'), { code: 'STATE_INCOMPLETE' });
-  mkdirSync(join(dataDir, 'audit'));
-  writeFileSync(join(dataDir, 'audit', 'checkpoint'), 'a log');
-  await verifyLogPresent(state.db, dataDir, 'log');
+  await assert.rejects(verifyLogPresent(state.db, dataDir), { code: 'STATE_INCOMPLETE' });
+  mkdirSync(join(dataDir, 'audit', '2026'), { recursive: true });
+  writeFileSync(join(dataDir, 'audit', '2026', 'checkpoint'), 'a log');
+  await verifyLogPresent(state.db, dataDir);
   await state.close();
 
   for (const file of ['abaton.db', 'abaton.db-wal', 'abaton.db-shm']) rmSync(join(dataDir, file), { force: true });
@@ -34,12 +34,17 @@ test('a log that is gone, or shorter than it was, is refused; also where nothing
   const options = { dataDir, teeKey: new Uint8Array(32).fill(7), keyholderShare: null, tenant: 'default' };
   const state = await openState({ ...options, studyIdleMs: 0 });
   t.after(() => state.close());
-  await verifyLogHead(state.db, 'log', 0);
+  const verify = (size: number) => verifyLogHeads(state.db, [{ origin: 'log', size }]);
+  await verify(0);
   await keepLogHead(state.db, 'log', 7);
   await keepLogHead(state.db, 'log', 5); // a proof that comes late
-  await verifyLogHead(state.db, 'log', 7);
-  await verifyLogHead(state.db, 'log', 8);
-  await verifyLogHead(state.db, 'next year', 0);
-  await assert.rejects(verifyLogHead(state.db, 'log', 6), { code: 'STATE_INCOMPLETE' });
-  await assert.rejects(verifyLogPresent(state.db, dataDir, 'log'), { code: 'STATE_INCOMPLETE' });
+  await verify(7);
+  await verify(8);
+  await verifyLogHeads(state.db, [
+    { origin: 'next year', size: 0 },
+    { origin: 'log', size: 7 },
+  ]);
+  await assert.rejects(verifyLogHeads(state.db, [{ origin: 'next year', size: 9 }]), { code: 'STATE_INCOMPLETE' });
+  await assert.rejects(verify(6), { code: 'STATE_INCOMPLETE' });
+  await assert.rejects(verifyLogPresent(state.db, dataDir), { code: 'STATE_INCOMPLETE' });
 });

@@ -110,9 +110,9 @@ const MR_CONFIG_CHARS = 16 * 1024; // [400]
 const RIMS = 32; // two kinds for each model of GPU or switch
 const OCSP_RESPONSES = 64; // five for each chain, or one for many
 const OCSP_BYTES = 16 * 1024; // [1 to 2 kB]
-const CHECKPOINT_CHARS = 16 * 1024; // signed note with a few cosignatures [600 bytes]
-const VKEYS = 16;
-const VKEY_CHARS = 512;
+const CHECKPOINT_CHARS = 64 * 1024; // 3.3 kB for each signature of ML-DSA-44: a log's own and 16 cosignatures [4 kB]
+const VKEYS = 16; // two a year, for the six years of 45 CFR 164.316(b)(2)(i), and the current one
+const VKEY_CHARS = 2560; // ML-DSA-44: 1,752 of base64, and a name
 const RTMRS = 4;
 
 const sha256Hex = hex(32);

@@ -25,7 +25,7 @@ export { verifySignedPolicy } from './signed-policy.ts';
 export { authenticateCollateral } from './tdx/authentic-collateral.ts';
 export { type CollateralDates, readCollateralDates } from './tdx/collateral-dates.ts';
 export { readQuotePlatform } from './tdx/quote-platform.ts';
-export { type Checkpoint, formatCheckpoint, parseCheckpoint, verifyCheckpoint } from './tlog/checkpoint.ts';
+export { type Checkpoint, formatCheckpoint, parseCheckpoint } from './tlog/checkpoint.ts';
 export { LOG_CODES, type LogCode } from './tlog/codes.ts';
 export {
   formatIncidentResolution,
@@ -44,16 +44,25 @@ export {
   verifyInclusion,
 } from './tlog/merkle.ts';
 export {
-  ED25519_TYPE,
   formatSignatureLine,
   formatVkey,
   type Note,
   parseNote,
+  parseOfficerVkey,
   parseVkey,
+  type VerifiedNote,
   type Vkey,
   verifyNote,
 } from './tlog/note.ts';
 export { type LogProof, verifyLogProof } from './tlog/proof.ts';
+export {
+  ED25519_COSIGNATURE_TYPE,
+  ED25519_TYPE,
+  encodeSignature,
+  ML_DSA_44_TYPE,
+  signedMessage,
+} from './tlog/signature-types.ts';
+export { verifyCheckpoint } from './tlog/signed-checkpoint.ts';
 export {
   parseBundle,
   parseTilePath,

@@ -5,14 +5,14 @@
 import { RejectedError } from './errors.ts';
 import { bytesToHex } from './formats/bytes.ts';
 import { type Policy, parsePolicyText } from './policy.ts';
-import { parseVkey, verifyNote } from './tlog/note.ts';
+import { parseOfficerVkey, verifyNote } from './tlog/note.ts';
 
 /**
  * `officers` are verifier keys (`name+id+base64`); `threshold` of them must have signed. Throws POLICY_UNSIGNED,
  * POLICY_INVALID, and VKEY_INVALID for a key that is none or is given twice.
  */
 export function verifySignedPolicy(note: string, officers: readonly string[], threshold: number): Policy {
-  const vkeys = officers.map(parseVkey);
+  const vkeys = officers.map(parseOfficerVkey);
   const keys = new Set(vkeys.map(({ publicKey }) => bytesToHex(publicKey)));
   if (keys.size < vkeys.length)
     throw new RejectedError('VKEY_INVALID', 'One key is given twice: it would count twice.');

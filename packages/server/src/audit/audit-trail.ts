@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { canonicalize } from '@abaton/verify';
 import { AuditKeys } from './audit-keys.ts';
 import type { AuditEvent, AuditTrail } from './events.ts';
-import type { AuditLog } from './log.ts';
+import type { AuditLog, LogEnd } from './log.ts';
 
 /** One entry, parsed. Every member is always present; RFC 8785 gives it one text. */
 export interface AuditEntry {
@@ -31,7 +31,7 @@ const PID_EPOCH = 1;
 const SALT_BYTES = 16;
 
 export interface AuditTrailOptions {
-  log: AuditLog;
+  log: Pick<AuditLog, 'append' | 'begin'>;
   /** 32 bytes, derived from the TEE. */
   auditKey: Uint8Array;
   tenant: string;
@@ -65,7 +65,19 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
     return canonicalize({ ...entry, detail: detail === undefined ? null : keys.sealDetail(bootId, entry, detail) });
   };
 
-  const record = async (event: AuditEvent) => log.append(Buffer.from(format(event)));
+  const firstOfYear = ({ origin, size, root }: LogEnd) =>
+    Buffer.from(
+      format({
+        ...{ action: 'log-begin', actor: 'abaton', patient: null, object: null, outcome: 'success' },
+        facts: { previousOrigin: origin, previousSize: size, previousRoot: root },
+      }),
+    );
+
+  const record = async (event: AuditEvent) => {
+    const entry = Buffer.from(format(event));
+    log.begin(new Date(lastMs).getUTCFullYear(), firstOfYear);
+    return log.append(entry);
+  };
   // Formatted and queued in this turn: their order in the log is the order of their times.
   return { record, recordAll: (events) => Promise.all(events.map(record)) };
 }

@@ -1,5 +1,6 @@
 /** What is recorded. An event is durable before what it speaks of is disclosed (I3). */
 import type { PatientRef } from '../vault/vault.ts';
+import type { LogPosition } from './log.ts';
 
 /** Codes of IHE BALP / FHIR R4 AuditEvent (restful-interaction), and our own for what happens without a request. */
 export type AuditAction =
@@ -8,6 +9,7 @@ export type AuditAction =
   | 'search'
   | 'execute'
   | 'boot'
+  | 'log-begin'
   | 'attest'
   | 'gate'
   | 'denied'
@@ -32,6 +34,6 @@ export interface AuditEvent {
 
 export interface AuditTrail {
   /** On return the event is durable in the log. Throws AUDIT_UNAVAILABLE, and then nothing may be disclosed. */
-  record(event: AuditEvent): Promise<{ index: number }>;
-  recordAll(events: readonly AuditEvent[]): Promise<{ index: number }[]>;
+  record(event: AuditEvent): Promise<LogPosition>;
+  recordAll(events: readonly AuditEvent[]): Promise<LogPosition[]>;
 }

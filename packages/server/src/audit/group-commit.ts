@@ -54,13 +54,18 @@ export class GroupCommit {
     });
   }
 
+  /** Resolves when nothing waits any more. */
+  async settled(): Promise<void> {
+    while (this.#running) await this.#running;
+  }
+
   /** Commits what waits, tidies, and takes no more. */
   async close(): Promise<void> {
     this.#closed = true;
     if (this.#timer) clearTimeout(this.#timer);
     this.#isTidyDue = true;
     this.#wake();
-    while (this.#running) await this.#running;
+    await this.settled();
   }
 
   #wake(): void {

@@ -6,6 +6,7 @@
  * second, so that a copy of the directory can be read by any tlog-tiles verifier. One process may write: the caller
  * holds the lock on the data directory.
  */
+import type { NoteSigner } from '@abaton/client';
 import {
   AbatonError,
   type Checkpoint,
@@ -14,6 +15,7 @@ import {
   leafHash,
   parseBundle,
   parseTilePath,
+  parseVkey,
   TILE_WIDTH,
   TileTree,
   tileWidth,
@@ -22,11 +24,10 @@ import {
 } from '@abaton/verify';
 import { durableStep } from '../durable-step.ts';
 import { errorOf } from '../errors.ts';
-import { type CheckpointSigner, createEd25519Signer } from './checkpoint-signer.ts';
 import { type LogDisk, openDisk } from './disk.ts';
 import { Frontier, hashLeaf } from './frontier.ts';
 import { GroupCommit } from './group-commit.ts';
-import type { AuditLog, LogProof } from './log.ts';
+import type { LogPosition, LogProof } from './log.ts';
 import { TileFiles } from './tile-files.ts';
 import { Wal } from './wal.ts';
 
@@ -46,8 +47,8 @@ export interface TileLogOptions {
   dir: string;
   /** Names the log: a schema-less URL without white space and "+", e.g. `hospital.example/audit/2026`. */
   origin: string;
-  /** 32 bytes, derived from the TEE: the Ed25519 key that signs checkpoints. */
-  seed: Uint8Array;
+  /** Sign every checkpoint. Those named after the origin are the log's own keys, and stand first. */
+  signers: readonly NoteSigner[];
   /** For tests: small segments, and a disk that fails. */
   segmentBytes?: number;
   disk?: LogDisk;
@@ -66,11 +67,11 @@ export async function openTileLog(options: TileLogOptions): Promise<TileLog> {
   }
 }
 
-export class TileLog implements AuditLog {
+export class TileLog {
   readonly #disk: LogDisk;
-  readonly #origin: string;
-  /** Newest first. */
-  readonly #signers: readonly CheckpointSigner[];
+  /** Name of the log. */
+  readonly origin: string;
+  readonly #signers: readonly NoteSigner[];
   readonly #wal: Wal;
   readonly #files: TileFiles;
   readonly #frontier: Frontier;
@@ -85,14 +86,14 @@ export class TileLog implements AuditLog {
   private constructor(
     disk: LogDisk,
     origin: string,
-    signers: readonly CheckpointSigner[],
+    signers: readonly NoteSigner[],
     wal: Wal,
     files: TileFiles,
     frontier: Frontier,
     head: Head,
   ) {
     this.#disk = disk;
-    this.#origin = origin;
+    this.origin = origin;
     this.#signers = signers;
     this.#wal = wal;
     this.#files = files;
@@ -101,8 +102,8 @@ export class TileLog implements AuditLog {
   }
 
   /** @internal see openTileLog */
-  static async open({ dir, origin, seed, segmentBytes = SEGMENT_BYTES, ...rest }: TileLogOptions): Promise<TileLog> {
-    const signers = [createEd25519Signer(origin, seed)];
+  static async open(options: TileLogOptions): Promise<TileLog> {
+    const { dir, origin, signers, segmentBytes = SEGMENT_BYTES, ...rest } = options;
     const disk = rest.disk ?? (await openDisk(dir));
     const files = new TileFiles(disk);
     const note = (await disk.read('checkpoint'))?.toString('utf8');
@@ -130,30 +131,42 @@ export class TileLog implements AuditLog {
     }
   }
 
-  append(entry: Uint8Array): Promise<{ index: number }> {
+  /** Appends one entry (< 64 KiB). On return it is durable and under a signed, durable checkpoint. Throws AUDIT_UNAVAILABLE. */
+  async append(entry: Uint8Array): Promise<LogPosition> {
     if (entry.length === 0 || entry.length > MAX_ENTRY_BYTES)
-      return Promise.reject(
-        errorOf('TOO_LARGE', `A log entry has 1 to ${MAX_ENTRY_BYTES} bytes, not ${entry.length}.`),
-      );
-    return this.#commits.push(entry);
+      throw errorOf('TOO_LARGE', `A log entry has 1 to ${MAX_ENTRY_BYTES} bytes, not ${entry.length}.`);
+    const { index } = await this.#commits.push(entry);
+    return { origin: this.origin, index };
   }
 
+  /** Resolves when nothing waits for a commit any more. */
+  settled(): Promise<void> {
+    return this.#commits.settled();
+  }
+
+  /** The newest durable checkpoint (C2SP signed note). */
   checkpoint(): string {
     return this.#head.note;
   }
 
+  /** The log's own C2SP verifier keys. */
   vkeys(): string[] {
-    return this.#signers.map((signer) => signer.vkey);
+    return this.#signers.map(({ vkey }) => vkey).filter((vkey) => parseVkey(vkey).name === this.origin);
   }
 
   size(): number {
     return this.#head.size;
   }
 
+  /** False once a commit has failed and not yet succeeded again; it is tried again every second. */
   healthy(): boolean {
     return this.#commits.healthy;
   }
 
+  /**
+   * Verified against the checkpoint, as is a proof. An entry beyond the tree was committed and is gone: both throw
+   * LOG_CORRUPT then, or AUDIT_UNAVAILABLE.
+   */
   async entry(index: number): Promise<Uint8Array> {
     return (await this.#prove(index, this.#head)).entry;
   }
@@ -169,6 +182,7 @@ export class TileLog implements AuditLog {
     };
   }
 
+  /** The entries of bundle `n`: up to 256, from index 256 · n on. Verified, and refused, as one entry is. */
   entriesOf(n: number): Promise<Uint8Array[]> {
     return this.#verified(`bundle ${n}`, async () => {
       const { size, root } = this.#head;
@@ -196,7 +210,7 @@ export class TileLog implements AuditLog {
    * What a stranger may read: `checkpoint` and hash tiles of the committed tree, full or partial. Null for everything
    * else; entry bundles hold pseudonyms and are never given out.
    */
-  async readTile(path: string): Promise<Uint8Array | null> {
+  async readPublic(path: string): Promise<Uint8Array | null> {
     if (path === 'checkpoint') return Buffer.from(this.#head.note);
     const address = parseTilePath(path);
     if (address === null || address.level === 'entries') return null;
@@ -301,7 +315,7 @@ export class TileLog implements AuditLog {
   async #publish(): Promise<void> {
     const { size } = this.#frontier;
     const root = this.#frontier.root();
-    const text = formatCheckpoint(this.#origin, size, root);
+    const text = formatCheckpoint(this.origin, size, root);
     const note = `${text}\n${this.#signers.map((signer) => signer.sign(text)).join('')}`;
     await this.#disk.write('checkpoint.tmp', Buffer.from(note), { sync: true });
     durableStep('audit-checkpoint-written');
@@ -333,7 +347,7 @@ export class TileLog implements AuditLog {
   }
 }
 
-function verifyHead(note: string, signers: readonly CheckpointSigner[]): Checkpoint {
+function verifyHead(note: string, signers: readonly NoteSigner[]): Checkpoint {
   try {
     return verifyCheckpoint(
       note,

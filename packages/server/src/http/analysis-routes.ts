@@ -39,7 +39,7 @@ export function analysisRoutes({ gate, archive, trail, log }: AnalysisDeps): Hon
     if (state === 'unknown') throw errorOf('NOT_FOUND', 'There is no such study.');
     const stored = await archive.results(study);
     const results = await Promise.all(
-      stored.map(async ({ body, logIndex }) => ({ result: body, proof: await log.proof(logIndex) })),
+      stored.map(async ({ body, logged }) => ({ result: body, proof: await log.proof(logged) })),
     );
     await permitDisclosure(
       { gate, trail },

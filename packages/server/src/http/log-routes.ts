@@ -1,32 +1,36 @@
 /** The transparency log for its monitors and witnesses (C2SP tlog-tiles): checkpoint and hash tiles. */
-import { Hono } from 'hono';
+import { type Context, Hono } from 'hono';
 import type { AuditLog } from '../audit/log.ts';
 import { errorOf } from '../errors.ts';
 import type { DoorEnv } from './door-env.ts';
 import { publicRead } from './public-read.ts';
 
 export interface LogDeps {
-  log: Pick<AuditLog, 'checkpoint' | 'vkeys' | 'healthy' | 'size'>;
-  /** Reads one hash tile, named as in tlog-tiles (`tile/0/x001/234.p/5`); null for every other name. */
-  readTile: (path: string) => Promise<Uint8Array | null>;
+  log: Pick<AuditLog, 'checkpoint' | 'vkeys' | 'healthy' | 'size' | 'readPublic'>;
 }
 
-export function logRoutes({ log, readTile }: LogDeps): Hono<DoorEnv> {
+export function logRoutes({ log }: LogDeps): Hono<DoorEnv> {
   const app = new Hono<DoorEnv>();
 
+  // the log of this year is at the root, too: whoever comes without a year means that one
   publicRead(app, '/checkpoint', (c) => c.text(log.checkpoint()));
-
-  publicRead(app, '/tile/entries/*', () => {
-    throw errorOf('NOT_FOUND', 'Entries hold pseudonyms of patients: they are not published until roles exist.');
+  publicRead(app, '/audit/:year{[0-9]{4}}/checkpoint', async (c) => {
+    const note = await log.readPublic('checkpoint', Number(c.req.param('year')));
+    if (!note) throw errorOf('NOT_FOUND', 'There is no log of that year.');
+    return c.text(Buffer.from(note).toString());
   });
 
-  publicRead(app, '/tile/*', async (c) => {
-    const path = c.req.path.slice(1);
-    const tile = await readTile(path);
-    if (!tile) throw errorOf('NOT_FOUND', 'There is no such tile.');
+  const tile = async (c: Context<DoorEnv>): Promise<Response> => {
+    const [, year, path = ''] = /^\/(?:audit\/(\d{4})\/)?(.*)$/.exec(c.req.path) ?? [];
+    if (path.startsWith('tile/entries/'))
+      throw errorOf('NOT_FOUND', 'Entries hold pseudonyms of patients: they are not published until roles exist.');
+    const bytes = await log.readPublic(path, year === undefined ? undefined : Number(year));
+    if (!bytes) throw errorOf('NOT_FOUND', 'There is no such tile.');
     const lasting = path.includes('.p/') ? 'no-store' : 'public, max-age=31536000, immutable'; // a full tile never changes
-    return c.body(new Uint8Array(tile), 200, { 'content-type': 'application/octet-stream', 'cache-control': lasting });
-  });
+    return c.body(new Uint8Array(bytes), 200, { 'content-type': 'application/octet-stream', 'cache-control': lasting });
+  };
+  publicRead(app, '/tile/*', tile);
+  publicRead(app, '/audit/:year{[0-9]{4}}/tile/*', tile);
 
   return app;
 }

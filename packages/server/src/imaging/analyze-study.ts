@@ -65,7 +65,7 @@ export async function analyzeStudy(deps: AnalysisDeps, job: Job, lastAttempt: bo
     },
     detail: { studyInstanceUid: result.studyInstanceUid, resultId: result.id },
   });
-  const { index } = await timed(deps, 'log', recorded);
+  const logged = await timed(deps, 'log', recorded);
   const stored = {
     id: result.id,
     study,
@@ -73,7 +73,7 @@ export async function analyzeStudy(deps: AnalysisDeps, job: Job, lastAttempt: bo
     inputDigest,
     modelDigest: result.model?.digest ?? 'none',
     body: result,
-    logIndex: index,
+    logged,
     createdMs: deps.nowMs(),
   };
   await timed(deps, 'commit', archive.commitResult(job, stored, sr));

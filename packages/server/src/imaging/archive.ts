@@ -1,4 +1,5 @@
 /** Stored instances, studies and results: sealed rows over sealed blobs. The only writer of those tables. */
+import type { LogPosition } from '../audit/log.ts';
 import type { Job } from '../jobs/queue.ts';
 import type { PatientRef, SealedObject } from '../vault/vault.ts';
 import type { AnalysisResult } from './analysis.ts';
@@ -35,7 +36,8 @@ export interface StoredResult {
   inputDigest: string;
   modelDigest: string;
   body: AnalysisResult;
-  logIndex: number;
+  /** Its log entry. */
+  logged: LogPosition;
   createdMs: number;
 }
 

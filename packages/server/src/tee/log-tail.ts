@@ -1,5 +1,4 @@
 /** What a start has to know of the life before it, read backward from the end of the log. */
-import { TILE_WIDTH } from '@abaton/verify';
 import type { AuditEntry } from '../audit/audit-trail.ts';
 import type { AuditLog } from '../audit/log.ts';
 import { errorOf } from '../errors.ts';
@@ -17,16 +16,15 @@ export interface LogTail {
  * before it may stand the resolution of one that it still names, which was recorded while the proof was. A log of a release that knew no incidents is read to
  * its beginning, once. Throws LOG_CORRUPT, AUDIT_UNAVAILABLE.
  */
-export async function readLogTail(log: Pick<AuditLog, 'size' | 'entriesOf'>): Promise<LogTail> {
+export async function readLogTail(log: Pick<AuditLog, 'backward'>): Promise<LogTail> {
   let lastEntryMs = Number.NEGATIVE_INFINITY;
   /** By id, newest first: a commit that failed after all may have left an entry twice. */
   const found = new Map<string, Incident>();
   const resolved = new Set<string>();
   let lists = 0;
-  for (let bundle = Math.ceil(log.size() / TILE_WIDTH) - 1; bundle >= 0 && lists < 2; bundle--) {
-    const entries = await log.entriesOf(bundle);
+  for await (const { first, entries } of log.backward()) {
     for (let at = entries.length - 1; at >= 0 && lists < 2; at--) {
-      const { time, action, object, facts } = parseEntry(entries[at]!, bundle * TILE_WIDTH + at);
+      const { time, action, object, facts } = parseEntry(entries[at]!, first + at);
       if (lastEntryMs === Number.NEGATIVE_INFINITY) lastEntryMs = Date.parse(time);
       const id = object?.kind === 'incident' ? object.ref : '';
       if (action === 'incident' && lists === 0) found.set(id, { id, ...parseFacts(facts) });
@@ -35,6 +33,7 @@ export async function readLogTail(log: Pick<AuditLog, 'size' | 'entriesOf'>): Pr
       const listed = JSON.parse(facts.openIncidents) as Incident[];
       if (++lists === 1) for (const incident of listed.reverse()) found.set(incident.id, incident);
     }
+    if (lists === 2) break;
   }
   return { lastEntryMs, openIncidents: [...found.values()].reverse().filter(({ id }) => !resolved.has(id)) };
 }

@@ -1,6 +1,6 @@
 /** How an incident ends: a named officer of the manifest signs its root cause (verify: tlog/incident-resolution.ts). */
 import { createHash } from 'node:crypto';
-import { parseIncidentResolution, parseVkey, type Vkey, verifyNote } from '@abaton/verify';
+import { parseIncidentResolution, parseOfficerVkey, parseVkey, type Vkey, verifyNote } from '@abaton/verify';
 import { errorOf } from '../errors.ts';
 import type { Incident } from './incident.ts';
 import type { Latch, ListedIncident } from './latch.ts';
@@ -67,7 +67,7 @@ interface Signer {
 
 function parseOfficer({ name, public_key: key }: Officer): Signer {
   try {
-    return { name, vkey: parseVkey(key) };
+    return { name, vkey: parseOfficerVkey(key) };
   } catch (cause) {
     throw errorOf('MANIFEST_INVALID', 'officers: a public_key is no usable verifier key.', { cause });
   }

@@ -8,8 +8,8 @@
  */
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { NoteSigner } from '@abaton/client';
 import { AbatonError } from '@abaton/verify';
-import { createEd25519Signer } from '../audit/checkpoint-signer.ts';
 import { makeDirectory, replaceDurably } from '../durable-files.ts';
 import { type Logger, placeOf } from '../log.ts';
 import { appendRegularFile, readRegularFile } from '../regular-file.ts';
@@ -35,9 +35,12 @@ export interface ReportLedger {
 
 export interface LedgerOptions {
   dir: string;
-  /** Name of the log key, and its Ed25519 seed. */
-  origin: string;
-  seed: Uint8Array;
+  /** The log's own, Ed25519. */
+  signer: NoteSigner;
+  /** Those that may have signed what is found here: keys of the log, of all years. */
+  vkeys: () => readonly string[];
+  /** 32 bytes, derived from the TEE: the lines of summaries are authenticated under a key of it. */
+  summarySeed: Uint8Array;
   logger: Logger;
   nowMs: () => number;
 }
@@ -60,9 +63,9 @@ const MAX_REPORT_BYTES = 3 * 512_000;
 const dayOf = (at: string): string => at.slice(0, '2026-11-24'.length);
 
 /** Makes `dir`, reads what is there, removes what is left of a crash. Throws what the disk throws. */
-export async function openReportLedger({ dir, origin, seed, logger, nowMs }: LedgerOptions): Promise<ReportLedger> {
-  const signer = createEd25519Signer(origin, seed);
-  const key = summaryKey(seed);
+export async function openReportLedger(options: LedgerOptions): Promise<ReportLedger> {
+  const { dir, signer, vkeys, logger, nowMs } = options;
+  const key = summaryKey(options.summarySeed);
   const reports = join(dir, 'reports');
   const days = join(dir, 'summaries');
   for (const made of [reports, days]) await makeDirectory(made);
@@ -107,7 +110,7 @@ export async function openReportLedger({ dir, origin, seed, logger, nowMs }: Led
       if (!whole.some((report) => report.id === id)) return null; // so no name but our own reaches the disk
       const note = (await readRegularFile(join(reports, id), MAX_REPORT_BYTES))?.toString();
       try {
-        return note !== undefined && openReport(note, [signer.vkey]).id === id ? note : null;
+        return note !== undefined && openReport(note, vkeys()).id === id ? note : null;
       } catch (error) {
         if (!(error instanceof AbatonError)) throw error;
         logger.warn('attestation-report-changed', { code: error.code, evidenceId: id });

@@ -4,8 +4,8 @@
  * nothing of this server.
  */
 import { createHash } from 'node:crypto';
+import type { NoteSigner } from '@abaton/client';
 import { canonicalize, type Evidence, parseVkey, type TrustLabel, type Verdict, verifyNote } from '@abaton/verify';
-import type { CheckpointSigner } from '../audit/checkpoint-signer.ts';
 import { errorOf } from '../errors.ts';
 import type { SelfAttestation } from '../tee/self-attestation.ts';
 
@@ -62,7 +62,7 @@ export function makeReport(proof: SelfAttestation, previous: string | null): Rep
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
 /** The note: one line of JSON, a blank line, one signature line. */
-export function signReport(report: Report, signer: Pick<CheckpointSigner, 'sign'>): string {
+export function signReport(report: Report, signer: Pick<NoteSigner, 'sign'>): string {
   const text = `${canonicalize(report)}\n`;
   return `${text}\n${signer.sign(text)}`;
 }

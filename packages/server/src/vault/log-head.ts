@@ -13,14 +13,15 @@ export const keepLogHead = (db: Db, origin: string, size: number): Promise<unkno
     [origin, size],
   );
 
-/** `size`: of the log as it was opened; null before that, when it has no checkpoint. Throws STATE_INCOMPLETE. */
-export async function verifyLogHead(db: Db, origin: string, size: number | null): Promise<void> {
-  const [known] = await db.query('select size from log_heads where origin = $1', [origin]);
-  if (known && Number(known.size) > (size ?? 0))
-    throw errorOf(
-      'STATE_INCOMPLETE',
-      size === null
-        ? 'The audit log of this data directory is missing.'
-        : `The audit log has ${size} entries, and had ${known.size}: an older copy lies in its place.`,
-    );
+/** `logs`: what was opened, one a year; none before that, when there is no log. Throws STATE_INCOMPLETE. */
+export async function verifyLogHeads(db: Db, logs: readonly { origin: string; size: number }[]): Promise<void> {
+  for (const known of await db.query('select origin, size from log_heads')) {
+    const log = logs.find(({ origin }) => origin === known.origin);
+    if (!log) throw errorOf('STATE_INCOMPLETE', 'The audit log of this data directory is missing, or that of a year.');
+    if (log.size < Number(known.size))
+      throw errorOf(
+        'STATE_INCOMPLETE',
+        `The audit log has ${log.size} entries, and had ${known.size}: an older copy lies in its place.`,
+      );
+  }
 }

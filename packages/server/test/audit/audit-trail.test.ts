@@ -25,9 +25,17 @@ const EVENT: AuditEvent = {
   detail: { query: 'PatientName=Canary^Doe', uid: '1.2.3.4.5' },
 };
 
-const trailOf = (log: TileLog, options: Partial<AuditTrailOptions> = {}) =>
+/** No test here lives to see another year. */
+const trailOf = (tree: TileLog, options: Partial<AuditTrailOptions> = {}) =>
   createAuditTrail({
-    ...{ log, auditKey: AUDIT_KEY, tenant: 'north', bootId: 'boot-1', lastEntryMs: 0, nowMs: () => 1_000_000 },
+    ...{
+      log: { append: (entry: Uint8Array) => tree.append(entry), begin: () => undefined },
+      auditKey: AUDIT_KEY,
+      tenant: 'north',
+      bootId: 'boot-1',
+      lastEntryMs: 0,
+      nowMs: () => 1_000_000,
+    },
     ...options,
   });
 

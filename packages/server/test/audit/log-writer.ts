@@ -5,11 +5,11 @@
 import { writeSync } from 'node:fs';
 import { openTileLog } from '../../src/audit/tile-log.ts';
 import { setKillPoint } from '../../src/durable-step.ts';
-import { entryOf, ORIGIN, SEED } from './support.ts';
+import { entryOf, ORIGIN, signersOf } from './support.ts';
 
 const [dir = '', first = '0', killPoint = ''] = process.argv.slice(2);
 setKillPoint(killPoint || null);
-const log = await openTileLog({ dir, origin: ORIGIN, seed: SEED, segmentBytes: 16_384 });
+const log = await openTileLog({ dir, origin: ORIGIN, signers: signersOf(), segmentBytes: 16_384 });
 writeSync(1, 'open\n');
 let n = Number(first);
 await Promise.all(

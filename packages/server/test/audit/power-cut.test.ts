@@ -5,10 +5,11 @@ import { leafHash, rootOf, verifyCheckpoint, verifyLogProof } from '@abaton/veri
 import fc from 'fast-check';
 import { openTileLog, type TileLog } from '../../src/audit/tile-log.ts';
 import { FragileDisk } from './fragile-disk.ts';
-import { entryOf, ORIGIN, SEED } from './support.ts';
+import { entryOf, ORIGIN, signersOf } from './support.ts';
 
 /** Small segments, so that a run passes through rotations. */
-const open = (disk: FragileDisk) => openTileLog({ dir: '', origin: ORIGIN, seed: SEED, segmentBytes: 3_000, disk });
+const open = (disk: FragileDisk) =>
+  openTileLog({ dir: '', origin: ORIGIN, signers: signersOf(), segmentBytes: 3_000, disk });
 const diskError = (code: string) => Object.assign(new Error(code), { code });
 const leaves = Array.from({ length: 20_000 }, (_, i) => leafHash(entryOf(i)));
 const roots = new Map<number, Buffer>();

@@ -4,7 +4,7 @@ import { appendFile, copyFile, cp, mkdir, readdir, readFile, rm, truncate, write
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { verifyLogProof } from '@abaton/verify';
-import { appendAll, entryOf, openLog, readDirectory, SEED, scratch } from './support.ts';
+import { appendAll, entryOf, ORIGIN, openLog, readDirectory, SEED, scratch, signersOf } from './support.ts';
 
 /** A closed log of `size` entries, and its first WAL segment. */
 async function closedLog(t: TestContext, size: number, segmentBytes?: number): Promise<string> {
@@ -64,7 +64,8 @@ test('a whole entry behind the checkpoint is kept: a checkpoint over it may have
   await log.close();
   await copyFile(old, join(dir, 'checkpoint'));
   const again = await openLog(dir);
-  assert.equal(again.checkpoint(), checkpoint);
+  const headOf = (note: string) => note.split('\n\n')[0]; // ML-DSA signatures differ each time
+  assert.equal(headOf(again.checkpoint()), headOf(checkpoint));
   await again.close();
   await assertGoesOn(dir, 700);
 });
@@ -121,7 +122,15 @@ test('LOG_CORRUPT: entries of another log, with right checksums', async (t) => {
 
 test('LOG_CORRUPT: the checkpoint of another key, or another log', async (t) => {
   const dir = await closedLog(t, 10);
-  await assert.rejects(openLog(dir, { seed: SEED.map((b) => b ^ 1) }), { code: 'LOG_CORRUPT' });
+  await assert.rejects(
+    openLog(dir, {
+      signers: signersOf(
+        ORIGIN,
+        SEED.map((b) => b ^ 1),
+      ),
+    }),
+    { code: 'LOG_CORRUPT' },
+  );
   await assert.rejects(openLog(dir, { origin: 'other.example/audit' }), { code: 'LOG_CORRUPT' });
 });
 

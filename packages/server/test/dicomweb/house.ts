@@ -8,9 +8,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startSoftTee } from '@abaton/soft-tee';
 import { createAuditTrail } from '../../src/audit/audit-trail.ts';
-import { openDisk } from '../../src/audit/disk.ts';
+import { type LogDisk, openDisk } from '../../src/audit/disk.ts';
 import type { AuditEvent, AuditTrail } from '../../src/audit/events.ts';
-import { openTileLog } from '../../src/audit/tile-log.ts';
+import { createLogKeys } from '../../src/audit/log-keys.ts';
+import { openYearlyLog } from '../../src/audit/yearly-log.ts';
 import { errorOf } from '../../src/errors.ts';
 import { analysisRoutes } from '../../src/http/analysis-routes.ts';
 import { createApp } from '../../src/http/app.ts';
@@ -24,6 +25,7 @@ import { openState } from '../../src/open-state.ts';
 import { openGuestAgent } from '../../src/tee/agent-client.ts';
 import { createGateKeeper } from '../../src/tee/gate-keeper.ts';
 import type { SelfAttestation } from '../../src/tee/self-attestation.ts';
+import { THIS_YEAR } from '../audit/support.ts';
 import { HOST_CLOCK, NO_LATCH } from '../tee/no-latch.ts';
 
 export type House = Awaited<ReturnType<typeof openHouse>>;
@@ -56,21 +58,22 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
     nowMs,
   });
   const { vault, archive, queue } = state;
-  const disk = await openDisk(join(dir, 'log'));
-  const log = await openTileLog({
-    dir: join(dir, 'log'),
-    origin: 'test/log',
-    seed: randomBytes(32),
-    disk: {
-      ...disk,
-      async open(path) {
-        const file = await disk.open(path);
-        return {
-          ...file,
-          sync: () => (world.diskFull ? Promise.reject(new Error('no space left on device')) : file.sync()),
-        };
-      },
+  const disk = await openDisk(join(dir, 'log', String(THIS_YEAR)));
+  const failing: LogDisk = {
+    ...disk,
+    async open(path) {
+      const file = await disk.open(path);
+      return {
+        ...file,
+        sync: () => (world.diskFull ? Promise.reject(new Error('no space left on device')) : file.sync()),
+      };
     },
+  };
+  const log = await openYearlyLog({
+    dir: join(dir, 'log'),
+    keys: createLogKeys('test/log', randomBytes(32)),
+    firstYear: THIS_YEAR,
+    tileLog: { disk: failing },
   });
   const auditKey = randomBytes(32);
   const sealed = createAuditTrail({ log, auditKey, tenant, bootId: 'test', lastEntryMs: 0, nowMs });
@@ -100,7 +103,7 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
       throw errorOf('AGENT_UNAVAILABLE', 'not in this test');
     },
   };
-  const app = createApp({ evidence, monitor, metrics, log, readTile: async () => null, gate, version: 'test', logger });
+  const app = createApp({ evidence, monitor, metrics, log, gate, version: 'test', logger });
   const deps: DicomwebDeps = {
     gate,
     vault,

@@ -212,7 +212,7 @@ test('a search that returns N patients writes N events, before it answers', asyn
     [1, 2].map(() => ['search', { kind: 'query', ref: 'study' }, { results: 2 }]),
   );
   assert.equal(new Set(house.events.map(({ patient }) => patient)).size, 2);
-  const entry = Buffer.from(await house.log.entry(house.log.size() - 1)).toString();
+  const entry = Buffer.from(await house.log.current().entry(house.log.size() - 1)).toString();
   assert.ok(!entry.includes('ller'), 'the query is sealed');
   house.events.length = 0;
   await search('/studies?PatientID=nobody');

@@ -6,6 +6,7 @@ import { digestResult } from '@abaton/client';
 import { verifyLogProof } from '@abaton/verify';
 import { analyzeStudy } from '../../src/imaging/analyze-study.ts';
 import type { LoadedModel, ModelRuntime } from '../../src/models/model.ts';
+import { THIS_YEAR } from '../audit/support.ts';
 import { ask, multipart } from './client.ts';
 import { type House, openHouse } from './house.ts';
 import { type Elements, imageFile } from './part10.ts';
@@ -91,7 +92,7 @@ test('a study is unknown, then queued, then complete; a waiting client hears of 
 
   // The proof: the entry is in the log whose key signs the checkpoint, and it is about this very result.
   const vkeys = house.log.vkeys();
-  assert.equal(verifyLogProof(proof, vkeys).origin, 'test/log');
+  assert.equal(verifyLogProof(proof, vkeys).origin, `test/log/${THIS_YEAR}`);
   assert.equal(JSON.parse(proof.entry).facts.resultDigest, digestResult(result));
   assert.notEqual(digestResult({ ...result, outcome: 'failed' }), digestResult(result));
   assert.throws(() => verifyLogProof({ ...proof, index: proof.index + 1 }, vkeys));

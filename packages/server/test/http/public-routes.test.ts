@@ -28,7 +28,6 @@ before(async () => {
     monitor,
     gate,
     log,
-    readTile: (path) => log.readTile(path),
     metrics,
     logger: createLogger((line) => lines.push(line)),
     version: '0.0.0',

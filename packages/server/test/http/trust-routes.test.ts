@@ -13,11 +13,11 @@ import { createStanding } from '../../src/http/trust/standing.ts';
 import { type TrustDeps, trustRoutes } from '../../src/http/trust-routes.ts';
 import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import { openReportLedger, type ReportLedger } from '../../src/trust/report-ledger.ts';
+import type { ReportLedger } from '../../src/trust/report-ledger.ts';
 import { type AttestedServer, INTERVAL_MS, startAttested } from '../tee/attested-server.ts';
+import { openLedger } from '../trust/support.ts';
 
 const LIFE_MS = INTERVAL_MS + 20_000;
-const ORIGIN = 'abaton.test/audit';
 let server: AttestedServer;
 let reports: ReportLedger;
 const dir = mkdtempSync(join(tmpdir(), 'abaton-trust-'));
@@ -25,8 +25,7 @@ const logger = createLogger(() => {});
 /** What the routes take for now. */
 let nowMs = Date.now();
 
-const openReports = (name: string) =>
-  openReportLedger({ dir: join(dir, name), origin: ORIGIN, seed: new Uint8Array(32), logger, nowMs: () => nowMs });
+const openReports = (name: string) => openLedger(join(dir, name), { logger, nowMs: () => nowMs });
 
 before(async () => {
   server = await startAttested();
@@ -55,7 +54,7 @@ interface Answer {
 async function openCentre(change: Partial<TrustDeps> = {}) {
   const { evidence, monitor, gate, log } = server;
   const app = createApp({
-    ...{ evidence, monitor, gate, log, readTile: async () => null, logger },
+    ...{ evidence, monitor, gate, log, logger },
     ...{ metrics: createMetrics(), version: '0.0.0' },
   });
   app.route('/', trustRoutes({ reports, monitor, gate, intervalMs: INTERVAL_MS, nowMs: () => nowMs, ...change }));

@@ -7,7 +7,8 @@ import { type SoftTee, startSoftTee } from '@abaton/soft-tee';
 import { createAuditTrail } from '../../src/audit/audit-trail.ts';
 import { type LogDisk, openDisk } from '../../src/audit/disk.ts';
 import type { AuditEvent, AuditTrail } from '../../src/audit/events.ts';
-import { openTileLog, type TileLog } from '../../src/audit/tile-log.ts';
+import { createLogKeys } from '../../src/audit/log-keys.ts';
+import { openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
 import { tlsSpkiSha256 } from '../../src/http/server.ts';
 import { createLogger } from '../../src/log.ts';
 import { type GuestAgent, openGuestAgent, type TlsKey } from '../../src/tee/agent-client.ts';
@@ -21,6 +22,7 @@ import { createLatch, type Latch } from '../../src/tee/latch.ts';
 import { readLogTail } from '../../src/tee/log-tail.ts';
 import { createSelfAttestation, type SelfAttestationMonitor, selfPolicy } from '../../src/tee/self-attestation.ts';
 import { deriveTeeKeys } from '../../src/tee/tee-keys.ts';
+import { THIS_YEAR } from '../audit/support.ts';
 import { NO_LATCH } from './no-latch.ts';
 
 export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
@@ -29,7 +31,7 @@ export interface AttestedServer {
   tee: SoftTee;
   agent: GuestAgent;
   key: TlsKey;
-  log: TileLog;
+  log: YearlyLog;
   trail: AuditTrail;
   latch: Latch;
   /** What was recorded, in order. */
@@ -82,11 +84,11 @@ async function startProcess(
   const agent = between(openGuestAgent(tee.socket));
   const keys = await deriveTeeKeys(agent);
   const key = await agent.getTlsKey({ subject: 'localhost', altNames: ['localhost'] });
-  const log = await openTileLog({
+  const log = await openYearlyLog({
     dir: join(dir, 'audit'),
-    origin: 'abaton.test/audit',
-    seed: keys.auditLog,
-    disk: disk(await openDisk(join(dir, 'audit'))),
+    keys: createLogKeys('abaton.test/audit', keys.auditLog),
+    firstYear: THIS_YEAR,
+    tileLog: { disk: disk(await openDisk(join(dir, 'audit', String(THIS_YEAR)))) },
   });
   const { lastEntryMs, openIncidents } = await readLogTail(log);
   const time = createClock({ lastEntryMs, wallMs: () => Date.now() + clock.aheadMs });

@@ -17,7 +17,6 @@ export function openIncidentDoor(server: AttestedServer, desk: IncidentDesk): Pr
     monitor,
     gate,
     log,
-    readTile: async () => null,
     metrics: createMetrics(),
     logger: createLogger(() => {}),
     version: '0.0.0',

@@ -15,7 +15,9 @@ import { startAttested } from './attested-server.ts';
 
 async function entriesOf({ log }: AttestedServer): Promise<AuditEntry[]> {
   const indexes = Array.from({ length: log.size() }, (_, index) => index);
-  return Promise.all(indexes.map(async (index) => JSON.parse(Buffer.from(await log.entry(index)).toString())));
+  return Promise.all(
+    indexes.map(async (index) => JSON.parse(Buffer.from(await log.current().entry(index)).toString())),
+  );
 }
 
 async function fail({ tee, monitor, ...server }: AttestedServer, fault: Parameters<typeof tee.setFault>[0]) {
@@ -146,7 +148,7 @@ test('a full disk gives back what is kept for the entry', async (t) => {
       async record({ action }) {
         if (existsSync(file)) throw new Error('no space left on device');
         recorded.push(action);
-        return { index: 0 };
+        return { origin: 'abaton.test/audit/2026', index: 0 };
       },
     },
     logger: createLogger(() => {}),
@@ -230,9 +232,11 @@ test('reading back ends at the newest entry that names the open incidents, and w
   const facts = { at: incident('').at, codes: 'TD_DEBUG', evidenceId: null };
   const opens = (...ids: string[]) => ({ openIncidents: JSON.stringify(ids.map(incident)) });
   const read = (...entries: object[]): ReturnType<typeof readLogTail> => {
-    const log: Pick<AuditLog, 'size' | 'entriesOf'> = {
-      size: () => entries.length,
-      entriesOf: async () => entries.map((entry) => Buffer.from(JSON.stringify(entry))),
+    const log: Pick<AuditLog, 'backward'> = {
+      async *backward() {
+        const texts = entries.map((entry) => Buffer.from(JSON.stringify(entry)));
+        if (texts.length > 0) yield { origin: 'abaton.test/audit/2026', first: 0, entries: texts };
+      },
     };
     return readLogTail(log);
   };

@@ -8,10 +8,11 @@ import { AuditKeys } from '../../src/audit/audit-keys.ts';
 import type { Door } from '../../src/http/server.ts';
 import type { Officer } from '../../src/tee/resolution.ts';
 import { deriveTeeKeys } from '../../src/tee/tee-keys.ts';
+import { THIS_YEAR } from '../audit/support.ts';
 import { type AttestedServer, sha256, startAttested } from './attested-server.ts';
 import { openDesk, openIncidentDoor } from './incident-door.ts';
 
-const ORIGIN = 'abaton.test/audit';
+const ORIGIN = `abaton.test/audit/${THIS_YEAR}`;
 const CAUSE = 'BIOS of node 7 replaced without notice; restored and measured again.';
 
 interface Signer {
@@ -143,7 +144,9 @@ test('by the officer it is resolved once, recorded first, and a fresh proof open
   assert.notEqual(server.monitor.newest()!.id, before, 'the proof before does not open it');
 
   const indexes = [server.log.size() - 2, server.log.size() - 1];
-  const [end, proof] = await Promise.all(indexes.map(async (i) => Buffer.from(await server.log.entry(i)).toString()));
+  const [end, proof] = await Promise.all(
+    indexes.map(async (i) => Buffer.from(await server.log.current().entry(i)).toString()),
+  );
   const entry = JSON.parse(end!);
   assert.deepEqual([entry.action, entry.object.ref], ['incident-resolved', id]);
   assert.deepEqual(entry.facts, { officer: 'Anna', causeSha256: sha256(CAUSE) });

@@ -3,12 +3,11 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { canonicalize, parsePolicy, parseVkey, verifyEvidence, verifyNote } from '@abaton/verify';
-import { createEd25519Signer } from '../../src/audit/checkpoint-signer.ts';
 import { makeReport, openReport, type Report, signReport } from '../../src/trust/report.ts';
 import { type AttestedServer, startAttested } from '../tee/attested-server.ts';
-import { ORIGIN, proofAt, SEED, START_MS } from './support.ts';
+import { proofAt, SEED, START_MS, signerOf } from './support.ts';
 
-const signer = createEd25519Signer(ORIGIN, SEED);
+const signer = signerOf(SEED);
 let server: AttestedServer;
 let report: Report;
 let note: string;
@@ -49,7 +48,7 @@ test('a flipped bit anywhere, another key and another signer are refused', () =>
     flipped[at]! ^= 1;
     assert.throws(() => openReport(flipped.toString(), [signer.vkey]), { code: /^CHECKPOINT_/ }, `byte ${at}`);
   }
-  const other = createEd25519Signer(ORIGIN, new Uint8Array(32).fill(7));
+  const other = signerOf(new Uint8Array(32).fill(7));
   assert.throws(() => openReport(note, [other.vkey]), { code: 'CHECKPOINT_UNSIGNED' });
   const digit = note.replace('"state":"verified"', '"state":"failed"');
   assert.throws(() => openReport(digit, [signer.vkey]), { code: 'CHECKPOINT_SIGNATURE_INVALID' });

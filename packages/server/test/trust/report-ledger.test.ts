@@ -120,10 +120,10 @@ test('the operator can add no proof, change none, and hide none without a gap', 
   await writeFile(file, text);
   await appendFile(file, `\n${lines[0]!.replace('08:00', '08:40')}\n`); // invented
   assert.equal(await covered(), before);
-  const foreign = await openLedger(await scratch(t), { seed: new Uint8Array(32).fill(1) });
+  const foreign = await openLedger(await scratch(t), { summarySeed: new Uint8Array(32).fill(1) });
   await foreign.record(proofAt(START_MS + 30 * MINUTE_MS));
   assert.equal(foreign.summaries().length, 1);
-  const other = await openLedger(dir, { seed: new Uint8Array(32).fill(1) });
+  const other = await openLedger(dir, { summarySeed: new Uint8Array(32).fill(1) });
   assert.deepEqual(other.summaries(), [], 'of another key');
 });
 

@@ -4,6 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { createNoteSigner } from '@abaton/client';
+import { ED25519_TYPE } from '@abaton/verify';
 import { createLogger } from '../../src/log.ts';
 import type { SelfAttestation } from '../../src/tee/self-attestation.ts';
 import { type LedgerOptions, openReportLedger, type ReportLedger } from '../../src/trust/report-ledger.ts';
@@ -18,6 +20,8 @@ export async function scratch(t: TestContext): Promise<string> {
   return dir;
 }
 
+export const signerOf = (seed: Uint8Array) => createNoteSigner({ name: ORIGIN, type: ED25519_TYPE, seed });
+
 /** `lines`: the operator's log. */
 export function openLedger(
   dir: string,
@@ -25,7 +29,11 @@ export function openLedger(
   lines: string[] = [],
 ): Promise<ReportLedger> {
   const logger = createLogger((line) => lines.push(line));
-  return openReportLedger({ dir, origin: ORIGIN, seed: SEED, logger, nowMs: () => START_MS, ...options });
+  const signer = signerOf(options.summarySeed ?? SEED);
+  return openReportLedger({
+    ...{ dir, signer, vkeys: () => [signer.vkey], summarySeed: SEED, logger, nowMs: () => START_MS },
+    ...options,
+  });
 }
 
 /** A proof without evidence, under an id as a quote would give it. */

@@ -1,8 +1,7 @@
-/** C2SP checkpoints (c2sp.org/tlog-checkpoint): the signed head of a log. */
+/** The text of C2SP checkpoints (c2sp.org/tlog-checkpoint): the head of a log. Its signatures: signed-checkpoint.ts. */
 import { encodeBase64 } from '../formats/bytes.ts';
-import { refuseLog } from './codes.ts';
+import { readBase64, refuseLog } from './codes.ts';
 import { HASH_BYTES } from './merkle.ts';
-import { parseVkey, readBase64, type Vkey, verifyNote } from './note.ts';
 
 export interface Checkpoint {
   /** Names the log. */
@@ -32,22 +31,4 @@ export function parseCheckpoint(text: string): Checkpoint {
   if (root.length !== HASH_BYTES) return malformed('root');
   if (extensions.includes('')) return malformed('extension line');
   return { origin, size, root, extensions };
-}
-
-/**
- * Verifies a signed checkpoint under C2SP verifier keys. The log signs under its own name, so a key counts only for the
- * origin that it is named after; for a log whose key has another name (e.g. Go's), `origin` says which log it must be.
- * Throws what verifyNote throws, VKEY_INVALID, CHECKPOINT_MALFORMED, and CHECKPOINT_UNSIGNED for another log's head.
- */
-export function verifyCheckpoint(
-  note: string,
-  vkeys: readonly string[],
-  origin?: string,
-): Checkpoint & { signedBy: Vkey[] } {
-  const { text, signedBy } = verifyNote(note, vkeys.map(parseVkey));
-  const checkpoint = parseCheckpoint(text);
-  const isOurs =
-    origin === undefined ? signedBy.some((k) => k.name === checkpoint.origin) : checkpoint.origin === origin;
-  if (!isOurs) return refuseLog('CHECKPOINT_UNSIGNED', 'the checkpoint is of a log that the keys do not stand for');
-  return { ...checkpoint, signedBy };
 }

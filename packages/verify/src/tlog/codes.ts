@@ -1,5 +1,6 @@
 /** The codes under which a log, a checkpoint or a proof is refused. */
 import { RejectedError } from '../errors.ts';
+import { decodeBase64 } from '../formats/bytes.ts';
 
 /** Why a log, a checkpoint or a proof was refused. `docs/reference/errors.md` is generated from this table. */
 export const LOG_CODES = {
@@ -16,4 +17,13 @@ export type LogCode = keyof typeof LOG_CODES;
 
 export function refuseLog(code: LogCode, message: string): never {
   throw new RejectedError<LogCode>(code, message);
+}
+
+/** Canonical base64, or that refusal. */
+export function readBase64(text: string, code: LogCode, message: string): Uint8Array {
+  try {
+    return decodeBase64(text);
+  } catch (cause) {
+    throw new RejectedError<LogCode>(code, message, { cause });
+  }
 }

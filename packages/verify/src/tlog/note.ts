@@ -1,12 +1,9 @@
-/** C2SP signed notes and verifier keys (c2sp.org/signed-note v1.0), Ed25519 (type 0x01). */
-import { ed25519 } from '@noble/curves/ed25519.js';
+/** C2SP signed notes and verifier keys (c2sp.org/signed-note v1.0). What each type of key signs: signature-types.ts. */
 import { sha256 } from '@noble/hashes/sha2.js';
-import { RejectedError } from '../errors.ts';
-import { bytesToHex, concatBytes, decodeBase64, encodeBase64, hexToBytes, utf8ToBytes } from '../formats/bytes.ts';
-import { type LogCode, refuseLog } from './codes.ts';
+import { bytesToHex, concatBytes, encodeBase64, hexToBytes, utf8ToBytes } from '../formats/bytes.ts';
+import { readBase64, refuseLog } from './codes.ts';
+import { ED25519_TYPE, isUsableKey, verifySignature } from './signature-types.ts';
 
-/** Signature type identifier bytes (signed-note, "Signature types"). */
-export const ED25519_TYPE = 0x01;
 /** The limit of golang.org/x/mod/sumdb/note; the specification asks for at least 16. */
 const MAX_SIGNATURES = 100;
 /** 100 lines of the largest known signature (ML-DSA-87: "nearly 5kB" in signed-note). */
@@ -52,21 +49,20 @@ export function parseVkey(text: string): Vkey {
   if (name === undefined || id === undefined || encoded === undefined || !isKeyName(name))
     return refuseLog('VKEY_INVALID', 'the verifier key is not name+id+base64');
   const key = readBase64(encoded, 'VKEY_INVALID', 'the verifier key is not base64');
-  const [type, publicKey] = [key[0], key.subarray(1)];
-  if (type !== ED25519_TYPE || publicKey.length !== 32)
-    return refuseLog('VKEY_INVALID', 'the verifier key is not a 32-byte Ed25519 key (type 0x01)');
+  const [type = 0, publicKey] = [key[0], key.subarray(1)];
   if (keyId(name, type, publicKey) !== id) return refuseLog('VKEY_INVALID', 'the key id does not belong to the key');
-  if (!isStrongPoint(publicKey)) return refuseLog('VKEY_INVALID', 'the public key is no point, or of small order');
+  if (!isUsableKey(type, publicKey))
+    return refuseLog(
+      'VKEY_INVALID',
+      'the key is no Ed25519 or ML-DSA-44 key (types 0x01, 0x04, 0x06) that can be used',
+    );
   return { name, id, type, publicKey };
 }
 
-/** WebCrypto engines differ on small-order keys (Chromium accepts a forgery under one), so such keys are refused. */
-function isStrongPoint(publicKey: Uint8Array): boolean {
-  try {
-    return !ed25519.Point.fromBytes(publicKey).isSmallOrder();
-  } catch {
-    return false;
-  }
+/** A key of an officer: what officers sign is no checkpoint, so that no cosignature of theirs could verify. Throws VKEY_INVALID. */
+export function parseOfficerVkey(text: string): Vkey {
+  const vkey = parseVkey(text);
+  return vkey.type === ED25519_TYPE ? vkey : refuseLog('VKEY_INVALID', 'an officer signs with Ed25519 (type 0x01)');
 }
 
 /** Reads a note without judging its signatures. Throws CHECKPOINT_MALFORMED. */
@@ -90,41 +86,37 @@ export function parseNote(note: string): Note {
   return { text: note.slice(0, blank + 1), signatures };
 }
 
+export interface VerifiedNote {
+  text: string;
+  /** In the order of the lines. */
+  signedBy: Vkey[];
+  /** When those who cosigned did so, POSIX seconds. */
+  timesS: ReadonlyMap<Vkey, number>;
+}
+
 /**
- * The text of a note and the keys that signed it, in the order of its lines. Unknown keys are ignored, a repeated line
- * of a key too; one wrong signature of a known key refuses the note. Throws CHECKPOINT_MALFORMED, CHECKPOINT_UNSIGNED,
+ * The text of a note and the keys that signed it. Unknown keys are ignored, a repeated line of a key too; one wrong
+ * signature of a known key refuses the note. Throws CHECKPOINT_MALFORMED, CHECKPOINT_UNSIGNED,
  * CHECKPOINT_SIGNATURE_INVALID, and VKEY_INVALID when two of the given keys share name and id.
  */
-export function verifyNote(note: string, vkeys: readonly Vkey[]): { text: string; signedBy: Vkey[] } {
+export function verifyNote(note: string, vkeys: readonly Vkey[]): VerifiedNote {
   const { text, signatures } = parseNote(note);
-  const message = utf8ToBytes(text);
   const signedBy: Vkey[] = [];
+  const timesS = new Map<Vkey, number>();
   for (const { name, id, signature } of signatures) {
     const [vkey, ...others] = vkeys.filter((key) => key.name === name && key.id === id);
     if (others.length > 0) return refuseLog('VKEY_INVALID', 'two verifier keys share one name and id');
     if (vkey === undefined || signedBy.includes(vkey)) continue;
-    if (!isSignature(signature, message, vkey))
-      return refuseLog('CHECKPOINT_SIGNATURE_INVALID', `signature of key ${id}`);
+    const verified = verifySignature(vkey, text, signature);
+    if (!verified) return refuseLog('CHECKPOINT_SIGNATURE_INVALID', `signature of key ${id}`);
+    if (verified.timestampS !== null) timesS.set(vkey, verified.timestampS);
     signedBy.push(vkey);
   }
   if (signedBy.length === 0) return refuseLog('CHECKPOINT_UNSIGNED', 'no signature by a known key');
-  return { text, signedBy };
+  return { text, signedBy, timesS };
 }
 
-/** RFC 8032 §5.1.7, strict: no small-order key, no non-canonical encoding. */
-const isSignature = (signature: Uint8Array, message: Uint8Array, vkey: Vkey): boolean =>
-  signature.length === 64 && ed25519.verify(signature, message, vkey.publicKey, { zip215: false });
-
-/** One signature line, with its newline. */
+/** One signature line, with its newline. `signature`: as it stands in a note (signature-types.ts, encodeSignature). */
 export function formatSignatureLine(vkey: Pick<Vkey, 'name' | 'id'>, signature: Uint8Array): string {
   return `\u2014 ${vkey.name} ${encodeBase64(concatBytes(hexToBytes(vkey.id), signature))}\n`;
-}
-
-/** Canonical base64, or that refusal. */
-export function readBase64(text: string, code: LogCode, message: string): Uint8Array {
-  try {
-    return decodeBase64(text);
-  } catch (cause) {
-    throw new RejectedError<LogCode>(code, message, { cause });
-  }
 }

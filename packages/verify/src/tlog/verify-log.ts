@@ -4,9 +4,9 @@
  * grow with the log: one tile a level.
  */
 import { encodeBase64, equalBytes } from '../formats/bytes.ts';
-import { verifyCheckpoint } from './checkpoint.ts';
 import { refuseLog } from './codes.ts';
 import { EMPTY_ROOT, HASH_BYTES, leafHash, nodeHash } from './merkle.ts';
+import { verifyCheckpoint } from './signed-checkpoint.ts';
 import { parseBundle, TILE_WIDTH, type TileAddress, tilePath, tileWidth } from './tile-path.ts';
 
 export interface VerifyLogInput {

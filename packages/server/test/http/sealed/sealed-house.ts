@@ -7,7 +7,8 @@ import type { KeyConfig, VerifyOptions } from '@abaton/client';
 import { startSoftTee } from '@abaton/soft-tee';
 import { Hono } from 'hono';
 import { chooseKeyConfig, parseKeyConfigs } from '../../../../client/src/sealed/key-config.ts';
-import { openTileLog } from '../../../src/audit/tile-log.ts';
+import { createLogKeys } from '../../../src/audit/log-keys.ts';
+import { openYearlyLog } from '../../../src/audit/yearly-log.ts';
 import type { DoorEnv } from '../../../src/http/door-env.ts';
 import { errorResponse } from '../../../src/http/errors.ts';
 import { createSealedKeys, type SealedKeys } from '../../../src/http/sealed/sealed-keys.ts';
@@ -17,6 +18,7 @@ import { openGuestAgent, type TlsKey } from '../../../src/tee/agent-client.ts';
 import { createCollateralSource } from '../../../src/tee/collateral.ts';
 import { createEvidenceSource, type EvidenceBinding } from '../../../src/tee/evidence.ts';
 import { selfPolicy } from '../../../src/tee/self-attestation.ts';
+import { THIS_YEAR } from '../../audit/support.ts';
 
 export interface SealedHouse {
   port: number;
@@ -43,7 +45,11 @@ export async function openSealedHouse(addRoutes: (app: Hono<DoorEnv>) => void): 
   const agent = openGuestAgent(socket);
   const tlsKey = () => agent.getTlsKey({ subject: 'localhost', altNames: ['localhost'] });
   const key = await tlsKey();
-  const log = await openTileLog({ dir: join(dir, 'log'), origin: 'abaton.test/audit', seed: randomBytes(32) });
+  const log = await openYearlyLog({
+    dir: join(dir, 'log'),
+    keys: createLogKeys('abaton.test/audit', randomBytes(32)),
+    firstYear: THIS_YEAR,
+  });
   const binding: EvidenceBinding = {
     tlsSpkiSha256: tlsSpkiSha256(key),
     manifestSha256: DIGEST,
