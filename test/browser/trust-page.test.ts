@@ -47,7 +47,7 @@ before(async () => {
     },
   };
   const app = createApp({
-    ...{ evidence, monitor, gate, log, logger },
+    ...{ evidence, monitor, gate, log, logger, witnesses: () => server.witnessing.state() },
     ...{ metrics: createMetrics(), version: '0.0.0' },
   });
   app.route('/', trustRoutes({ reports, monitor, gate, intervalMs: INTERVAL_MS, nowMs }));

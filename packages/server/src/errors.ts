@@ -217,6 +217,28 @@ export const ERRORS = {
     meaning: 'The audit log cannot commit, so nothing is disclosed.',
     remedy: 'Free or repair the disk; the server opens again by itself.',
   },
+  WITNESS_UNAVAILABLE: {
+    class: 'retry',
+    status: 503,
+    issue: 'transient',
+    meaning: 'Too few witnesses have cosigned the audit log, so that what needs them is not done.',
+    remedy: 'Look at the witnesses; the server goes on asking.',
+  },
+  COSIGNATURE_INVALID: {
+    class: 'fix',
+    status: 400,
+    issue: 'invalid',
+    meaning: 'What was brought is no checkpoint of this log, or a cosignature under it does not verify.',
+    remedy: 'Bring the note as the witness has signed it; compare its key with the manifest.',
+  },
+  LOG_ROLLED_BACK: {
+    class: 'stop',
+    status: 409,
+    issue: 'security',
+    meaning:
+      'A checkpoint was signed under the key of this log that is not in its history here: old state, or a second writer.',
+    remedy: 'Keep both histories, stop the second server, and start from the newest data directory.',
+  },
   STORE_UNAVAILABLE: {
     class: 'retry',
     status: 503,

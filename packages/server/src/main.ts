@@ -26,6 +26,7 @@ import { createSealedKeys } from './http/sealed/sealed-keys.ts';
 import { sealedRoutes } from './http/sealed/sealed-route.ts';
 import { openDoor, tlsSpkiSha256 } from './http/server.ts';
 import { trustRoutes } from './http/trust-routes.ts';
+import { witnessRoutes } from './http/witness-routes.ts';
 import { startAnalysisWorker } from './imaging/analysis-worker.ts';
 import { type AnalysisStep, analyzeStudy } from './imaging/analyze-study.ts';
 import { createLogger, placeOf } from './log.ts';
@@ -146,6 +147,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
     metrics,
     logger,
     version,
+    witnesses: () => attestation.witnessing.state(),
     residualRisks: attestation.residualRisks,
   });
   const { maxInstanceBytes, maxHeaderBytes, maxConcurrentUploads } = config;
@@ -166,6 +168,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   app.route('/', analysisRoutes({ gate, archive, trail, log }));
   app.route('/', fhirRoutes({ gate, archive, trail }));
   app.route('/', incidentRoutes({ desk: attestation.desk, gate }));
+  app.route('/', witnessRoutes({ witnessing: attestation.witnessing }));
   app.route(
     '/',
     trustRoutes({ reports: attestation.reports, monitor, gate, intervalMs: config.attestationIntervalMs, nowMs }),

@@ -8,6 +8,8 @@ import { type Alerts, createAlerts } from './alerts/alerts.ts';
 import type { AuditTrail } from './audit/events.ts';
 import type { LogKeys } from './audit/log-keys.ts';
 import { keepReserve } from './audit/reserve.ts';
+import { parseWitnesses } from './audit/witnessing/witness-set.ts';
+import { createWitnessing, type Witnessing } from './audit/witnessing/witnessing.ts';
 import type { YearlyLog } from './audit/yearly-log.ts';
 import type { Config } from './config.ts';
 import { errorOf } from './errors.ts';
@@ -59,6 +61,7 @@ export interface Attestation {
   monitor: SelfAttestationMonitor;
   gate: Gate;
   desk: IncidentDesk;
+  witnessing: Witnessing;
   /** What `/healthz` says for as long as it is so: who cannot be told. */
   residualRisks: string[];
   /** Null: the manifest does not ask for public reports. */
@@ -114,6 +117,13 @@ export async function openAttestation(options: AttestationOptions): Promise<Atte
   const makeRoom = () => reserve.release();
   const latch = createLatch({ open: options.openIncidents, audit: trail, logger, nowMs, makeRoom });
   latch.onOpen(({ id, at, codes }) => void alerts.raise({ kind: 'incident', incidentId: id, codes, at }));
+  const witnessing = createWitnessing({
+    log,
+    set: parseWitnesses(manifest.content),
+    onRolledBack: () => latch.report({ codes: ['LOG_ROLLED_BACK'], evidenceId: null }),
+    logger,
+    nowMs,
+  });
   const monitor = createSelfAttestation({
     evidence,
     policy: selfPolicy(info, binding, { gpu: wantsGpu }),
@@ -137,6 +147,7 @@ export async function openAttestation(options: AttestationOptions): Promise<Atte
     auditHealthy: () => log.healthy(),
     clockBehind,
     attestationIntervalMs: intervalMs,
+    witnesses: () => witnessing.state(),
   });
   const officers = manifest.content.officers ?? [];
   const desk = createIncidentDesk({ latch, monitor, officers, logVkey: log.vkeys()[0]!, nowMs });
@@ -147,6 +158,7 @@ export async function openAttestation(options: AttestationOptions): Promise<Atte
     monitor,
     gate,
     desk,
+    witnessing,
     residualRisks: unreachable(options),
     reports,
     boot: (version) =>
@@ -160,6 +172,7 @@ export async function openAttestation(options: AttestationOptions): Promise<Atte
           modelRegistrySha256: binding.modelRegistrySha256,
         },
         latch,
+        witnessing,
       ),
     watch(cut) {
       gate.onClose(cut);
@@ -172,6 +185,7 @@ export async function openAttestation(options: AttestationOptions): Promise<Atte
     async stop() {
       await watching?.stop();
       monitor.stop();
+      witnessing.stop();
       latch.stop();
       await alerts.stop();
       await reports?.close();

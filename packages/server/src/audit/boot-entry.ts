@@ -1,13 +1,12 @@
 /** The entry of each start, before anything is served; only an incident that the start itself found stands before it. */
 import { createHash, randomBytes } from 'node:crypto';
 import type { AuditEvent, AuditTrail } from './events.ts';
-import type { AuditLog } from './log.ts';
+import type { AuditLog, LogPosition } from './log.ts';
 
 /** The nonce makes the checkpoint over this entry new: nobody can have cosigned it before. */
 const NONCE_BYTES = 32;
 
-export interface BootEntry {
-  index: number;
+export interface BootEntry extends LogPosition {
   /** 32 random bytes, hex. */
   nonce: string;
   /** SHA-256 of the signed checkpoint that this boot found, hex. */
@@ -29,7 +28,7 @@ export async function recordBoot(options: {
   const { log, trail, quoteSha256, outcome = 'success', facts = {} } = options;
   const nonce = randomBytes(NONCE_BYTES).toString('hex');
   const previousCheckpointSha256 = createHash('sha256').update(log.checkpoint()).digest('hex');
-  const { index } = await trail.record({
+  const position = await trail.record({
     action: 'boot',
     actor: 'abaton',
     patient: null,
@@ -37,5 +36,5 @@ export async function recordBoot(options: {
     outcome,
     facts: { ...facts, nonce, previousCheckpointSha256, previousSize: log.size() },
   });
-  return { index, nonce, previousCheckpointSha256 };
+  return { ...position, nonce, previousCheckpointSha256 };
 }

@@ -14,6 +14,8 @@ import {
   formatCheckpoint,
   leafHash,
   parseBundle,
+  parseCheckpoint,
+  parseNote,
   parseTilePath,
   parseVkey,
   TILE_WIDTH,
@@ -47,6 +49,8 @@ export interface TileLogOptions {
   dir: string;
   /** Names the log: a schema-less URL without white space and "+", e.g. `hospital.example/audit/2026`. */
   origin: string;
+  /** Lines that stand in every checkpoint (tlog-checkpoint, "extension lines"). */
+  extensions?: readonly string[];
   /** Sign every checkpoint. Those named after the origin are the log's own keys, and stand first. */
   signers: readonly NoteSigner[];
   /** For tests: small segments, and a disk that fails. */
@@ -72,10 +76,14 @@ export class TileLog {
   /** Name of the log. */
   readonly origin: string;
   readonly #signers: readonly NoteSigner[];
+  readonly #extensions: readonly string[];
   readonly #wal: Wal;
   readonly #files: TileFiles;
   readonly #frontier: Frontier;
   #head: Head;
+  /** The newest that a quorum of witnesses has cosigned under this process. */
+  #cosigned: Head | null = null;
+  #writingCosigned: Promise<void> | null = null;
 
   readonly #commits = new GroupCommit({
     commit: (entries) => this.#commit(entries),
@@ -87,6 +95,7 @@ export class TileLog {
     disk: LogDisk,
     origin: string,
     signers: readonly NoteSigner[],
+    extensions: readonly string[],
     wal: Wal,
     files: TileFiles,
     frontier: Frontier,
@@ -95,6 +104,7 @@ export class TileLog {
     this.#disk = disk;
     this.origin = origin;
     this.#signers = signers;
+    this.#extensions = extensions;
     this.#wal = wal;
     this.#files = files;
     this.#frontier = frontier;
@@ -103,7 +113,7 @@ export class TileLog {
 
   /** @internal see openTileLog */
   static async open(options: TileLogOptions): Promise<TileLog> {
-    const { dir, origin, signers, segmentBytes = SEGMENT_BYTES, ...rest } = options;
+    const { dir, origin, signers, extensions = [], segmentBytes = SEGMENT_BYTES, ...rest } = options;
     const disk = rest.disk ?? (await openDisk(dir));
     const files = new TileFiles(disk);
     const note = (await disk.read('checkpoint'))?.toString('utf8');
@@ -118,7 +128,7 @@ export class TileLog {
     const frontier = await Frontier.load(base, (level, n) => files.read({ level, n, width: TILE_WIDTH }));
     if (frontier === null) throw corrupt('a full tile is missing');
     const head: Head = { ...committed, note: note ?? '' };
-    const log = new TileLog(disk, origin, signers, wal, files, frontier, head);
+    const log = new TileLog(disk, origin, signers, extensions, wal, files, frontier, head);
     if (committed.size < base) throw corrupt(`the checkpoint of size ${committed.size} is older than the tiles`);
     log.#checkRoot();
     try {
@@ -172,7 +182,7 @@ export class TileLog {
   }
 
   async proof(index: number): Promise<LogProof> {
-    const head = this.#head;
+    const head = this.#cosigned && index < this.#cosigned.size ? this.#cosigned : this.#head;
     const { entry, hashes } = await this.#prove(index, head);
     return {
       index,
@@ -195,6 +205,29 @@ export class TileLog {
         if (!hashLeaf(entry).equals(await tree.leaf(first + at))) throw corrupt(`entry ${first + at} was changed`);
       return entries;
     });
+  }
+
+  /** The root that the tree had at that size, which is at most the present one. */
+  async rootAt(size: number): Promise<Uint8Array> {
+    return this.#verified(`the tree of ${size}`, () => this.#tree(size).root());
+  }
+
+  /** Keeps the newest checkpoint that a quorum has cosigned: proofs are given under it, and it lies beside the log. */
+  keepCosigned(note: string): void {
+    const head = { ...parseCheckpoint(parseNote(note).text), note };
+    if (head.size <= (this.#cosigned?.size ?? 0)) return;
+    this.#cosigned = head;
+    this.#writingCosigned ??= this.#writeCosigned().finally(() => {
+      this.#writingCosigned = null;
+    });
+  }
+
+  /** For whoever has the directory alone. What fails now is replaced by the next. */
+  async #writeCosigned(): Promise<void> {
+    try {
+      await this.#disk.write('cosigned.tmp', Buffer.from(this.#cosigned?.note ?? ''));
+      await this.#disk.rename('cosigned.tmp', 'cosigned');
+    } catch {}
   }
 
   /** That the tree of `oldSize` is a prefix of the newest checkpoint's; for witnesses. */
@@ -222,6 +255,7 @@ export class TileLog {
   async close(): Promise<void> {
     await this.#commits.close();
     await this.#releasing;
+    await this.#writingCosigned;
     await this.#wal.close();
   }
 
@@ -315,7 +349,7 @@ export class TileLog {
   async #publish(): Promise<void> {
     const { size } = this.#frontier;
     const root = this.#frontier.root();
-    const text = formatCheckpoint(this.origin, size, root);
+    const text = formatCheckpoint(this.origin, size, root, this.#extensions);
     const note = `${text}\n${this.#signers.map((signer) => signer.sign(text)).join('')}`;
     await this.#disk.write('checkpoint.tmp', Buffer.from(note), { sync: true });
     durableStep('audit-checkpoint-written');

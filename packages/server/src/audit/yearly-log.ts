@@ -106,6 +106,14 @@ export class YearlyLog implements AuditLog {
     return log.proof(index);
   }
 
+  /** The keys that a log of that name has, had, or would have; none for a name of another family. */
+  vkeysOf(origin: string): string[] {
+    const { keys } = this.#options;
+    const year = Number(/\/(\d{4})$/.exec(origin)?.[1]);
+    if (!year || keys.originOf(year) !== origin) return [];
+    return keys.signersOf(year, []).map(({ vkey }) => vkey);
+  }
+
   /** The log of that name; null when none is kept. */
   tree(origin: string): TileLog | null {
     return this.trees().find((log) => log.origin === origin) ?? null;
@@ -150,7 +158,14 @@ const openYear = ({ dir, keys, tileLog }: YearlyLogOptions, year: number, earlie
       year,
       earlier.map((before) => before.year),
     ),
+    extensions: earlier[0] ? [formatPrevious(endOf(earlier[0].log))] : [],
   });
+
+/**
+ * In every checkpoint, so that a witness sees what it continues: without it, a host that deletes the directory at New Year
+ * would have a log whose name no witness knows.
+ */
+const formatPrevious = ({ origin, size, root }: LogEnd): string => `previous ${origin} ${size} ${root}`;
 
 const endOf = (log: TileLog): LogEnd => {
   const { origin, size, root } = verifyCheckpoint(log.checkpoint(), log.vkeys());

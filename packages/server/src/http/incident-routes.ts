@@ -6,6 +6,7 @@ import type { IncidentDesk } from '../tee/resolution.ts';
 import type { DoorEnv } from './door-env.ts';
 import { publicRead } from './public-read.ts';
 import { addressOf, createRateLimit } from './rate-limit.ts';
+import { readText } from './read-text.ts';
 
 export interface IncidentDeps {
   desk: IncidentDesk;
@@ -28,10 +29,8 @@ export function incidentRoutes({ desk, gate }: IncidentDeps): Hono<DoorEnv> {
   publicRead(app, '/api/v1/incidents', (c) => c.json({ incidents: desk.list() }));
   const path = '/api/v1/incidents/:id/resolution';
   app.post(path, async (c) => {
-    if (!/^text\/plain(;|$)/i.test(c.req.header('content-type') ?? ''))
-      throw errorOf('MEDIA_TYPE_UNSUPPORTED', 'Send the signed note as text/plain.');
     limit.take(addressOf(c));
-    const incident = await desk.resolve(c.req.param('id'), await readText(c.req.raw.body));
+    const incident = await desk.resolve(c.req.param('id'), await readText(c, MAX_NOTE_BYTES));
     const { open, reasons } = gate.state();
     return c.json({ incident, gate: { open, reasons } });
   });
@@ -40,19 +39,4 @@ export function incidentRoutes({ desk, gate }: IncidentDeps): Hono<DoorEnv> {
     throw errorOf('METHOD_NOT_ALLOWED', 'This resource supports POST.');
   });
   return app;
-}
-
-async function readText(body: ReadableStream<Uint8Array> | null): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of body ?? []) {
-    bytes += chunk.length;
-    if (bytes > MAX_NOTE_BYTES) throw errorOf('TOO_LARGE', `A resolution has at most ${MAX_NOTE_BYTES} bytes.`);
-    chunks.push(chunk);
-  }
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks));
-  } catch (cause) {
-    throw errorOf('REQUEST_INVALID', 'A resolution is UTF-8 text.', { cause });
-  }
 }

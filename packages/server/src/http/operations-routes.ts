@@ -1,5 +1,6 @@
 /** What operators and strangers may know: public facts, health, counts. */
 import { Hono } from 'hono';
+import type { WitnessState } from '../audit/witnessing/witnessing.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Gate } from '../tee/gate.ts';
 import type { SelfAttestationMonitor } from '../tee/self-attestation.ts';
@@ -11,12 +12,16 @@ export interface OperationsDeps extends Pick<LogDeps, 'log'> {
   gate: Gate;
   monitor: Pick<SelfAttestationMonitor, 'newest'>;
   metrics: Metrics;
+  /** How far the log is cosigned. */
+  witnesses: () => WitnessState;
   /** Of this deployment, beside those that every one has. */
   residualRisks?: readonly string[];
   /** Release of Abaton. */
   version: string;
 }
 
+const UNWITNESSED =
+  'No witness cosigns the audit log: whoever owns the disk can put back an older one, and only clients that kept a checkpoint notice.';
 const RESIDUAL_RISKS = [
   'No keyholder holds a share of the keys: whoever may authorise new code for this app can open stored data with it.',
 ];
@@ -27,11 +32,17 @@ export function operationsRoutes({
   log,
   metrics,
   version,
+  witnesses,
   residualRisks = [],
 }: OperationsDeps): Hono<DoorEnv> {
   const app = new Hono<DoorEnv>();
   metrics.gauge('abaton_gate_open', '1 while patient data may pass.', () => Number(gate.state().open));
   metrics.gauge('abaton_audit_entries', 'Entries of the audit log.', () => log.size());
+  metrics.gauge(
+    'abaton_audit_cosigned_entries',
+    'Entries that a quorum of witnesses has cosigned.',
+    () => witnesses().cosignedSize,
+  );
   metrics.gauge('abaton_resident_bytes', 'Resident memory of the server process.', () => process.memoryUsage.rss());
 
   /** The newest proof without its evidence. */
@@ -75,8 +86,13 @@ export function operationsRoutes({
       ...state,
       attestation: attestation(),
       audit: { healthy: log.healthy(), entries: log.size() },
+      witnesses: witnesses(),
       keyholder: 'none',
-      residualRisks: [...RESIDUAL_RISKS, ...residualRisks],
+      residualRisks: [
+        ...RESIDUAL_RISKS,
+        ...(witnesses().label === 'unwitnessed' ? [UNWITNESSED] : []),
+        ...residualRisks,
+      ],
     };
     return c.json(body, open ? 200 : 503);
   });

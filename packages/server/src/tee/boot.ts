@@ -1,11 +1,13 @@
 /**
  * The order in which the door opens (docs/decisions/0006-binding.md): a first quote shows that the platform answers; the boot
- * is written to the log, with the incidents that are still open; a second quote binds a checkpoint that contains the boot;
+ * is written to the log, with the incidents that are still open; witnesses cosign it; a second quote binds a checkpoint that
+ * contains the boot;
  * only then does the gate look at proofs. An incident that the first quote shows is written before the boot.
  */
 import { recordBoot } from '../audit/boot-entry.ts';
 import type { AuditTrail } from '../audit/events.ts';
 import type { AuditLog } from '../audit/log.ts';
+import type { Witnessing } from '../audit/witnessing/witnessing.ts';
 import type { Mode } from './gate.ts';
 import { openIncidentsFact } from './incident.ts';
 import type { Latch } from './latch.ts';
@@ -19,6 +21,9 @@ export interface BootFacts {
   modelRegistrySha256: string;
 }
 
+/** Witnesses that are asked answer within a round trip; those that come, come once the door is open. */
+const BOOT_WITNESSED_MS = 2_000;
+
 /**
  * Returns the second proof. A proof that fails does not stop the start: the server then serves evidence that shows why,
  * with its gate closed, and goes on trying. Throws AUDIT_UNAVAILABLE when the boot cannot be recorded.
@@ -28,10 +33,11 @@ export async function bootAttested(
   audit: { log: Pick<AuditLog, 'checkpoint' | 'size'>; trail: Pick<AuditTrail, 'record'> },
   facts: BootFacts,
   latch: Pick<Latch, 'open' | 'report'>,
+  witnessing: Pick<Witnessing, 'start' | 'witnessed'>,
 ): Promise<SelfAttestation> {
   const first = await monitor.prove();
   if (first.state === 'failed') await latch.report({ codes: first.codes, evidenceId: first.id });
-  await recordBoot({
+  const entry = await recordBoot({
     ...audit,
     quoteSha256: first.id,
     outcome: first.state === 'verified' ? 'success' : 'failure',
@@ -43,6 +49,9 @@ export async function bootAttested(
       ...openIncidentsFact(latch.open()),
     },
   });
+  witnessing.start(entry);
+  // A quorum that is late is waited for by the gate, not here: the door must open for those who look why.
+  await witnessing.witnessed(entry, BOOT_WITNESSED_MS).catch(() => undefined);
   const second = await monitor.attest();
   monitor.start();
   return second;

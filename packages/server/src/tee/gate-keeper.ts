@@ -1,6 +1,7 @@
 /** Decides whether patient data may pass (I1), from what is known at the moment of the question. */
 import type { TrustLabel } from '@abaton/verify';
 import type { AuditTrail } from '../audit/events.ts';
+import type { WitnessState } from '../audit/witnessing/witnessing.ts';
 import { errorOf } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { judgeProofs, type Proofs } from './attestation-state.ts';
@@ -16,6 +17,8 @@ export interface GateKeeperOptions {
   /** See clock.ts. */
   clockBehind: () => boolean;
   attestationIntervalMs: number;
+  /** How far the log is cosigned. */
+  witnesses: () => Pick<WitnessState, 'label'>;
   /** Whether compliance grants `phi` (signed BAA, named officer, green controls). Absent: never. */
   phiGranted?: () => boolean;
 }
@@ -24,7 +27,8 @@ const HARDWARE: readonly TrustLabel[] = ['intel-tdx', 'amd-sev-snp'];
 
 /** Throws MODE_REFUSED when `phi` is requested and nothing here can grant it. */
 export function createGateKeeper(options: GateKeeperOptions): Gate {
-  const { requested, monitor, latch, auditHealthy, clockBehind, attestationIntervalMs, phiGranted } = options;
+  const { requested, monitor, latch, auditHealthy, clockBehind, attestationIntervalMs, witnesses, phiGranted } =
+    options;
   if (requested === 'phi' && !phiGranted?.())
     throw errorOf(
       'MODE_REFUSED',
@@ -42,6 +46,10 @@ export function createGateKeeper(options: GateKeeperOptions): Gate {
     if (requested === 'no-phi') reasons.push('mode-no-phi');
     if (requested === 'phi' && proof && !hardware) reasons.push('mode-exceeds-trust');
     if (requested === 'phi' && !phiGranted?.()) reasons.push('mode-not-granted');
+    const { label } = witnesses();
+    if (label === 'pending') reasons.push('witness-pending');
+    if (label === 'late') reasons.push('witness-late');
+    if (label === 'unwitnessed' && requested === 'phi') reasons.push('unwitnessed');
     return {
       open: reasons.length === 0,
       mode: requested === 'phi' && !hardware ? 'synthetic' : requested,

@@ -13,7 +13,8 @@ export interface GateState {
   state: AttestationState;
   /**
    * Stable reason codes when closed: 'incident-open', 'attestation-pending', 'attestation-stale', 'attestation-failed' and
-   * the codes of the proof, 'audit-unavailable', 'clock-behind-log', 'mode-no-phi', 'mode-exceeds-trust', 'mode-not-granted'.
+   * the codes of the proof, 'audit-unavailable', 'clock-behind-log', 'mode-no-phi', 'mode-exceeds-trust', 'mode-not-granted',
+   * 'witness-pending' (no quorum has cosigned this start yet), 'witness-late' (the log has run ahead of them), 'unwitnessed'.
    */
   reasons: string[];
   /** While degraded: the codes that will close the gate unless a proof verifies. */

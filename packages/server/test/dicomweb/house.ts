@@ -26,7 +26,7 @@ import { openGuestAgent } from '../../src/tee/agent-client.ts';
 import { createGateKeeper } from '../../src/tee/gate-keeper.ts';
 import type { SelfAttestation } from '../../src/tee/self-attestation.ts';
 import { THIS_YEAR } from '../audit/support.ts';
-import { HOST_CLOCK, NO_LATCH } from '../tee/no-latch.ts';
+import { HOST_CLOCK, NO_LATCH, NO_WITNESSES } from '../tee/no-latch.ts';
 
 export type House = Awaited<ReturnType<typeof openHouse>>;
 
@@ -93,6 +93,7 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
     monitor,
     latch: NO_LATCH,
     clockBehind: HOST_CLOCK.clockBehind,
+    witnesses: NO_WITNESSES,
     auditHealthy: () => log.healthy(),
     attestationIntervalMs: 1000,
   });
@@ -103,7 +104,7 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
       throw errorOf('AGENT_UNAVAILABLE', 'not in this test');
     },
   };
-  const app = createApp({ evidence, monitor, metrics, log, gate, version: 'test', logger });
+  const app = createApp({ evidence, monitor, metrics, log, gate, witnesses: NO_WITNESSES, version: 'test', logger });
   const deps: DicomwebDeps = {
     gate,
     vault,

@@ -28,6 +28,7 @@ before(async () => {
     monitor,
     gate,
     log,
+    witnesses: () => server.witnessing.state(),
     metrics,
     logger: createLogger((line) => lines.push(line)),
     version: '0.0.0',

@@ -8,6 +8,8 @@ import { createAuditTrail } from '../../src/audit/audit-trail.ts';
 import { type LogDisk, openDisk } from '../../src/audit/disk.ts';
 import type { AuditEvent, AuditTrail } from '../../src/audit/events.ts';
 import { createLogKeys } from '../../src/audit/log-keys.ts';
+import type { WitnessSet } from '../../src/audit/witnessing/witness-set.ts';
+import { createWitnessing, type Witnessing } from '../../src/audit/witnessing/witnessing.ts';
 import { openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
 import { tlsSpkiSha256 } from '../../src/http/server.ts';
 import { createLogger } from '../../src/log.ts';
@@ -34,6 +36,7 @@ export interface AttestedServer {
   log: YearlyLog;
   trail: AuditTrail;
   latch: Latch;
+  witnessing: Witnessing;
   /** What was recorded, in order. */
   events: AuditEvent[];
   /** The operator's log. */
@@ -55,6 +58,8 @@ export interface AttestedServer {
 }
 
 export interface AttestedOptions {
+  /** Default: none. */
+  witnessSet?: WitnessSet;
   /** Whether the software TEE's root may be used for synthetic data. */
   pinRoot?: boolean;
   /** Whether integrity failures latch. */
@@ -80,7 +85,13 @@ async function startProcess(
   clock: { aheadMs: number },
   options: AttestedOptions,
 ): Promise<AttestedServer> {
-  const { pinRoot = true, latched = false, disk = (real) => real, agent: between = (real) => real } = options;
+  const {
+    pinRoot = true,
+    latched = false,
+    witnessSet = { witnesses: [], quorum: 0 },
+    disk = (real) => real,
+    agent: between = (real) => real,
+  } = options;
   const agent = between(openGuestAgent(tee.socket));
   const keys = await deriveTeeKeys(agent);
   const key = await agent.getTlsKey({ subject: 'localhost', altNames: ['localhost'] });
@@ -138,16 +149,25 @@ async function startProcess(
     nowMs,
     clockBehind: time.behind,
   });
+  const witnessing = createWitnessing({
+    log,
+    set: witnessSet,
+    onRolledBack: () => judging.report({ codes: ['LOG_ROLLED_BACK'], evidenceId: null }),
+    logger,
+    nowMs,
+  });
   const gate = createGateKeeper({
     requested: 'synthetic',
     monitor,
     latch: judging,
     clockBehind: time.behind,
     auditHealthy: () => log.healthy(),
+    witnesses: () => witnessing.state(),
     attestationIntervalMs: INTERVAL_MS,
   });
   const end = async () => {
     monitor.stop();
+    witnessing.stop();
     latch.stop();
     await log.close();
   };
@@ -158,6 +178,7 @@ async function startProcess(
     log,
     trail,
     latch,
+    witnessing,
     events,
     lines,
     binding,
@@ -180,6 +201,7 @@ async function startProcess(
           modelRegistrySha256: binding.modelRegistrySha256,
         },
         judging,
+        witnessing,
       );
     },
     async restart() {

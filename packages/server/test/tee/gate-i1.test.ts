@@ -7,7 +7,7 @@ import { kindOfCode } from '../../src/tee/failure-kinds.ts';
 import { createGateKeeper, watchGate } from '../../src/tee/gate-keeper.ts';
 import { createSelfAttestation, type SelfAttestation, selfPolicy } from '../../src/tee/self-attestation.ts';
 import { type AttestedServer, INTERVAL_MS, startAttested } from './attested-server.ts';
-import { HOST_CLOCK, NO_LATCH } from './no-latch.ts';
+import { HOST_CLOCK, NO_LATCH, NO_WITNESSES } from './no-latch.ts';
 
 let server: AttestedServer;
 before(async () => {
@@ -131,6 +131,7 @@ test('a log that cannot commit closes the gate, and a verified proof that cannot
     latch: NO_LATCH,
     clockBehind: HOST_CLOCK.clockBehind,
     auditHealthy: () => false,
+    witnesses: NO_WITNESSES,
     attestationIntervalMs: INTERVAL_MS,
   });
   assert.deepEqual(gate.state().reasons, ['audit-unavailable']);
@@ -161,6 +162,7 @@ test('no-phi is closed; phi is refused at the start; granted phi is not opened b
       latch: NO_LATCH,
       clockBehind: HOST_CLOCK.clockBehind,
       auditHealthy: () => true,
+      witnesses: () => ({ label: 'witnessed' }),
       attestationIntervalMs: INTERVAL_MS,
       ...options,
     });

@@ -17,6 +17,7 @@ export function openIncidentDoor(server: AttestedServer, desk: IncidentDesk): Pr
     monitor,
     gate,
     log,
+    witnesses: () => server.witnessing.state(),
     metrics: createMetrics(),
     logger: createLogger(() => {}),
     version: '0.0.0',

@@ -1,4 +1,5 @@
 /** For tests of what is not about incidents or clocks. */
+import type { WitnessState } from '../../src/audit/witnessing/witnessing.ts';
 import type { Latch } from '../../src/tee/latch.ts';
 
 export const NO_LATCH: Pick<Latch, 'open' | 'report' | 'onOpen' | 'onResolved'> = {
@@ -10,3 +11,8 @@ export const NO_LATCH: Pick<Latch, 'open' | 'report' | 'onOpen' | 'onResolved'> 
 
 /** For a clock: that of the host. */
 export const HOST_CLOCK = { nowMs: Date.now, clockBehind: () => false };
+
+/** As where the manifest names none. */
+export const NO_WITNESSES = (): WitnessState => ({
+  ...{ label: 'unwitnessed', quorum: 0, witnesses: 0, cosignedSize: 0, tailAgeMs: 0 },
+});

@@ -14,8 +14,12 @@ export interface Checkpoint {
 }
 
 /** The text that a log signs. */
-export const formatCheckpoint = (origin: string, size: number, root: Uint8Array): string =>
-  `${origin}\n${size}\n${encodeBase64(root)}\n`;
+export const formatCheckpoint = (
+  origin: string,
+  size: number,
+  root: Uint8Array,
+  extensions: readonly string[] = [],
+): string => [origin, size, encodeBase64(root), ...extensions].map((line) => `${line}\n`).join('');
 
 /** Reads the text of a note (without signatures). Throws CHECKPOINT_MALFORMED. */
 export function parseCheckpoint(text: string): Checkpoint {
