@@ -15,6 +15,7 @@ import { createLogger } from '../../packages/server/src/log.ts';
 import { createMetrics } from '../../packages/server/src/metrics.ts';
 import type { ReportLedger } from '../../packages/server/src/trust/report-ledger.ts';
 import { type AttestedServer, INTERVAL_MS, startAttested } from '../../packages/server/test/tee/attested-server.ts';
+import { NO_KEYHOLDER } from '../../packages/server/test/tee/no-latch.ts';
 import { openLedger } from '../../packages/server/test/trust/support.ts';
 import { skip } from './browser.ts';
 import { type Page, startPage } from './devtools.ts';
@@ -47,7 +48,7 @@ before(async () => {
     },
   };
   const app = createApp({
-    ...{ evidence, monitor, gate, log, logger, witnesses: () => server.witnessing.state() },
+    ...{ evidence, monitor, gate, log, logger, witnesses: () => server.witnessing.state(), keyholder: NO_KEYHOLDER },
     ...{ metrics: createMetrics(), version: '0.0.0' },
   });
   app.route('/', trustRoutes({ reports, monitor, gate, intervalMs: INTERVAL_MS, nowMs }));

@@ -239,6 +239,21 @@ export const ERRORS = {
       'A checkpoint was signed under the key of this log that is not in its history here: old state, or a second writer.',
     remedy: 'Keep both histories, stop the second server, and start from the newest data directory.',
   },
+  KEYHOLDER_UNAVAILABLE: {
+    class: 'retry',
+    status: 503,
+    issue: 'transient',
+    meaning: 'The keyholder has not brought, or not destroyed, a share of the keys.',
+    remedy: 'Look at the keyholder: it may be away, or its policy may not admit this code.',
+  },
+  SHARE_REFUSED: {
+    class: 'stop',
+    status: 403,
+    issue: 'security',
+    meaning:
+      'A message of the keyholder was not taken: not his, not for this app, not asked for, or not the right share.',
+    remedy: 'Compare the key in the manifest with that of the keyholder, and its state with the data directory.',
+  },
   STORE_UNAVAILABLE: {
     class: 'retry',
     status: 503,

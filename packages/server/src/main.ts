@@ -22,6 +22,7 @@ import { openDomainCertificate } from './http/domain-certificate.ts';
 import { domainRoutes } from './http/domain-routes.ts';
 import { fhirRoutes } from './http/fhir-routes.ts';
 import { incidentRoutes } from './http/incident-routes.ts';
+import { keyholderRoutes } from './http/keyholder-routes.ts';
 import { createSealedKeys } from './http/sealed/sealed-keys.ts';
 import { sealedRoutes } from './http/sealed/sealed-route.ts';
 import { openDoor, tlsSpkiSha256 } from './http/server.ts';
@@ -29,6 +30,8 @@ import { trustRoutes } from './http/trust-routes.ts';
 import { witnessRoutes } from './http/witness-routes.ts';
 import { startAnalysisWorker } from './imaging/analysis-worker.ts';
 import { type AnalysisStep, analyzeStudy } from './imaging/analyze-study.ts';
+import type { StudyArchive } from './imaging/archive.ts';
+import { later } from './later.ts';
 import { createLogger, placeOf } from './log.ts';
 import { parseManifest } from './manifest.ts';
 import { createMetrics } from './metrics.ts';
@@ -37,12 +40,14 @@ import { loadRegistry } from './models/registry.ts';
 import { createRouter } from './models/router.ts';
 import { createModelRuntime } from './models/runtime.ts';
 import { openAttestation } from './open-attestation.ts';
-import { openState, verifyLogPresent } from './open-state.ts';
+import { openDatabase, openSharedVault, openVault, type State, verifyLogPresent } from './open-state.ts';
 import { openGuestAgent } from './tee/agent-client.ts';
 import { createClock } from './tee/clock.ts';
 import { readLogTail } from './tee/log-tail.ts';
 import { deriveTeeKeys } from './tee/tee-keys.ts';
+import { createKeyholderDesk } from './vault/keyholder-desk.ts';
 import { keepLogHead, verifyLogHeads } from './vault/log-head.ts';
+import type { Vault } from './vault/vault.ts';
 
 const STEP_SECONDS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5]; // from one fsync to a slow model
 /** Studies under way beside those in a model process: read, reported, logged. With fewer the model waits for the disk. */
@@ -68,13 +73,13 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   const info = await agent.info();
   const keys = await deriveTeeKeys(agent);
   const { tenant, studyIdleMs, dataDir } = config;
-  const state = await openState({ dataDir, teeKey: keys.vault, keyholderShare: null, tenant, studyIdleMs });
-  await verifyLogPresent(state.db, dataDir);
+  const db = await openDatabase({ dataDir, teeKey: keys.vault });
+  await verifyLogPresent(db, dataDir);
   const logKeys = createLogKeys(`abaton/${info.appId}/audit`, keys.auditLog);
   const firstYear = new Date().getUTCFullYear();
   const log = await openYearlyLog({ dir: join(dataDir, 'audit'), keys: logKeys, firstYear });
   await verifyLogHeads(
-    state.db,
+    db,
     log.trees().map((tree) => ({ origin: tree.origin, size: tree.size() })),
   );
   const { lastEntryMs, openIncidents } = await readLogTail(log);
@@ -87,6 +92,17 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
     bootId: randomUUID(),
     lastEntryMs,
     nowMs,
+  });
+  const keyholder = createKeyholderDesk({
+    db,
+    vkey: manifest.content.keyholder?.vkey ?? null,
+    subject: `abaton/${info.appId}`,
+    record: (what, epoch) =>
+      trail.record({
+        ...{ action: 'keyholder', actor: 'keyholder', patient: null, object: null },
+        outcome: what === 'share-refused' ? 'failure' : 'success',
+        facts: { what, epoch },
+      }),
   });
 
   const domain = config.domain
@@ -103,8 +119,8 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   };
   const sealedKeys = createSealedKeys({ graceMs: config.attestationIntervalMs });
   const attestation = await openAttestation({
-    ...{ config, manifest, agent, info, keys, logKeys, binding, log, trail, clock, openIncidents, logger },
-    onProof: () => void keepLogHead(state.db, log.current().origin, log.size()).catch(() => {}), // the next proof tries again
+    ...{ config, manifest, agent, info, keys, logKeys, keyholder, binding, log, trail, clock, openIncidents, logger },
+    onProof: () => void keepLogHead(db, log.current().origin, log.size()).catch(() => {}), // the next proof tries again
     hpkePublicKey: () => sealedKeys.hpkePublicKey(),
   });
   const { evidence, monitor, gate } = attestation;
@@ -113,7 +129,15 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   if (isolation.level === 'none') logger.warn('models-not-isolated');
 
   const metrics = createMetrics();
-  const { vault, archive, queue } = state;
+  const vaultOptions = { dataDir, teeKey: keys.vault, tenant, studyIdleMs };
+  const alone = keyholder.state() === 'none';
+  let state: State | null = alone ? await openVault(db, { ...vaultOptions, keyholderShare: null }) : null;
+  const opened = (): State => {
+    if (!state) throw errorOf('GATE_CLOSED', 'The gate is closed: keyholder-pending.');
+    return state;
+  };
+  const vault = later<Vault>(() => opened().vault);
+  const archive = later<StudyArchive>(() => opened().archive);
   const runtime = createModelRuntime({
     isolation,
     processes: config.modelProcesses,
@@ -129,15 +153,16 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   );
   const observe = (step: AnalysisStep, seconds: number) => steps[step]?.observe(seconds);
   const analysis = { observe, archive, vault, gate, trail, route: createRouter(registry.models), runtime, nowMs };
-  const worker = startAnalysisWorker({
-    queue,
-    maxAttempts: config.jobAttempts,
-    concurrency: config.modelProcesses + STORING,
-    changed: (timeoutMs) => archive.changed(timeoutMs),
-    logger,
-    ready: () => gate.state().open,
-    run: (job, lastAttempt) => analyzeStudy(analysis, job, lastAttempt),
-  });
+  const startWorker = ({ queue, archive }: State) =>
+    startAnalysisWorker({
+      queue,
+      maxAttempts: config.jobAttempts,
+      concurrency: config.modelProcesses + STORING,
+      changed: (timeoutMs) => archive.changed(timeoutMs),
+      logger,
+      ready: () => gate.state().open,
+      run: (job, lastAttempt) => analyzeStudy(analysis, job, lastAttempt),
+    });
 
   const app = createApp({
     evidence,
@@ -148,6 +173,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
     logger,
     version,
     witnesses: () => attestation.witnessing.state(),
+    keyholder: () => keyholder.state(),
     residualRisks: attestation.residualRisks,
   });
   const { maxInstanceBytes, maxHeaderBytes, maxConcurrentUploads } = config;
@@ -169,6 +195,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   app.route('/', fhirRoutes({ gate, archive, trail }));
   app.route('/', incidentRoutes({ desk: attestation.desk, gate }));
   app.route('/', witnessRoutes({ witnessing: attestation.witnessing }));
+  app.route('/', keyholderRoutes({ desk: keyholder }));
   app.route(
     '/',
     trustRoutes({ reports: attestation.reports, monitor, gate, intervalMs: config.attestationIntervalMs, nowMs }),
@@ -184,7 +211,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   });
   attestation.watch(() => {
     door.cut();
-    state.keys.forget();
+    state?.keys.forget();
   });
   if (domain && config.domainCertificate)
     watchFile(config.domainCertificate, { interval: CERTIFICATE_LOOK_MS, persistent: false }, () => {
@@ -194,6 +221,15 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
         logger.warn('domain-certificate-unusable'); // the old one is served on
       }
     });
+  let worker = state && startWorker(state);
+  if (!state)
+    void openSharedVault(db, keyholder, vaultOptions).then(
+      (unlocked) => {
+        state = unlocked;
+        worker = startWorker(unlocked);
+      },
+      (error) => logger.error('vault-not-opened', { at: placeOf(error) }),
+    );
   // Warm models answer the first study as fast as the second; one that does not load shows at its first study as `failed`.
   for (const model of registry.models.slice(0, config.modelProcesses))
     void runtime.prepare(model).catch(() => logger.error('model-not-loaded', { digest: model.digest }));
@@ -212,10 +248,10 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
     async stop() {
       if (config.domainCertificate) unwatchFile(config.domainCertificate);
       await Promise.all([attestation.stop(), door.close(CLOSE_GRACE_MS)]);
-      await worker.stop();
+      await worker?.stop();
       await runtime.close();
       await log.close();
-      await state.close();
+      await db.close();
     },
   };
 }

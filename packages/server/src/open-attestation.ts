@@ -35,6 +35,7 @@ import {
 } from './tee/self-attestation.ts';
 import type { TeeKeys } from './tee/tee-keys.ts';
 import { openReportLedger, type ReportLedger } from './trust/report-ledger.ts';
+import type { KeyholderDesk } from './vault/keyholder-desk.ts';
 
 export interface AttestationOptions {
   config: Config;
@@ -47,6 +48,7 @@ export interface AttestationOptions {
   /** The keys to which requests may be sealed now. */
   hpkePublicKey: () => Promise<string | null>;
   log: YearlyLog;
+  keyholder: Pick<KeyholderDesk, 'state'>;
   trail: AuditTrail;
   clock: Clock;
   /** As the log says (readLogTail). */
@@ -148,6 +150,7 @@ export async function openAttestation(options: AttestationOptions): Promise<Atte
     clockBehind,
     attestationIntervalMs: intervalMs,
     witnesses: () => witnessing.state(),
+    keyholder: () => options.keyholder.state(),
   });
   const officers = manifest.content.officers ?? [];
   const desk = createIncidentDesk({ latch, monitor, officers, logVkey: log.vkeys()[0]!, nowMs });

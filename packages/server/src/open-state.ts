@@ -9,6 +9,7 @@ import { openSqliteQueue } from './jobs/sqlite-queue.ts';
 import type { BlobStore } from './vault/blobs.ts';
 import type { Db } from './vault/db.ts';
 import { openDirectoryBlobs } from './vault/directory-blobs.ts';
+import type { KeyholderDesk } from './vault/keyholder-desk.ts';
 import { KeyHierarchy, type RootSecrets } from './vault/keys.ts';
 import { verifyLogHeads } from './vault/log-head.ts';
 import { migrate, readStateVersion } from './vault/migrations.ts';
@@ -16,13 +17,18 @@ import { createSealedState, type SealedState } from './vault/sealed-state.ts';
 import { SealingVault } from './vault/sealing-vault.ts';
 import { openSqlite } from './vault/sqlite.ts';
 
-export interface StateOptions extends RootSecrets {
+export interface DatabaseOptions {
   dataDir: string;
-  tenant: string;
-  studyIdleMs: number;
+  teeKey: Uint8Array;
   nowMs?: () => number;
 }
 
+export interface StateOptions extends DatabaseOptions, RootSecrets {
+  tenant: string;
+  studyIdleMs: number;
+}
+
+/** What needs the keys of the vault. */
 export interface State {
   db: Db;
   blobs: BlobStore;
@@ -49,28 +55,71 @@ function verifyComplete(dataDir: string): void {
     throw errorOf('STATE_INCOMPLETE', 'The database of this data directory is missing.');
 }
 
+/** Sealed under the TEE key alone: tells a wrong one before anything is written with it. */
+const TEE_CHECK = 'tee-check';
+
 /**
- * Throws STATE_INCOMPLETE when the database is gone while the log is there, STATE_IN_USE when another process has the
- * directory, STATE_TOO_NEW when a newer release had it, SEAL_BROKEN when the keys are not those it was sealed with,
- * STORE_UNAVAILABLE when the disk does not do its part.
+ * The database without the keys of the vault, which a keyholder may still have to complete. Throws STATE_INCOMPLETE when the
+ * database is gone while the log is there, STATE_IN_USE when another process has the directory, STATE_TOO_NEW when a newer
+ * release had it, SEAL_BROKEN when the TEE key is not the one it was sealed with, STORE_UNAVAILABLE when the disk does not do
+ * its part.
  */
-export async function openState(options: StateOptions): Promise<State> {
-  const { dataDir, tenant, studyIdleMs, nowMs = Date.now } = options;
+export async function openDatabase(options: DatabaseOptions & Partial<RootSecrets>): Promise<Db> {
+  const { dataDir, teeKey, keyholderShare = null, nowMs = Date.now } = options;
   await makeDirectory(dataDir);
   verifyComplete(dataDir);
   // First of all the lock: whoever holds the database also owns the blobs beside it.
   const db = openSqlite(join(dataDir, DATABASE));
   try {
-    if ((await readStateVersion(db)) > 0) await KeyHierarchy.open(db, options, nowMs); // wrong keys change nothing
+    if ((await readStateVersion(db)) > 0) {
+      const checked = await createSealedState(teeKey).get(db, TEE_CHECK);
+      if (!checked) await KeyHierarchy.open(db, { teeKey, keyholderShare }, nowMs); // from before there was that value
+    }
     await migrate(db, nowMs);
-    const keys = await KeyHierarchy.open(db, options, nowMs);
-    const blobs = await openDirectoryBlobs(join(dataDir, 'blobs'));
-    const vault = new SealingVault(blobs, keys, options.teeKey);
-    const queue = await openSqliteQueue(db, nowMs);
-    const archive = new SealedArchive({ db, blobs, vault, queue, tenant, studyIdleMs, nowMs });
-    await blobs.reconcile((key) => archive.isReferenced(key));
-    const sealedState = createSealedState(options.teeKey);
-    return { db, blobs, keys, vault, queue, archive, sealedState, close: () => db.close() };
+    return db;
+  } catch (error) {
+    await db.close();
+    throw error;
+  }
+}
+
+/** The vault and all that lies in it. Throws SEAL_BROKEN when the keys are not those it was sealed with, STORE_UNAVAILABLE. */
+export async function openVault(db: Db, options: StateOptions): Promise<State> {
+  const { dataDir, teeKey, tenant, studyIdleMs, nowMs = Date.now } = options;
+  const keys = await KeyHierarchy.open(db, options, nowMs);
+  const sealedState = createSealedState(teeKey);
+  if ((await sealedState.get(db, TEE_CHECK)) === null) await sealedState.put(db, TEE_CHECK, new Uint8Array());
+  const blobs = await openDirectoryBlobs(join(dataDir, 'blobs'));
+  const vault = new SealingVault(blobs, keys, teeKey);
+  const queue = await openSqliteQueue(db, nowMs);
+  const archive = new SealedArchive({ db, blobs, vault, queue, tenant, studyIdleMs, nowMs });
+  await blobs.reconcile((key) => archive.isReferenced(key));
+  return { db, blobs, keys, vault, queue, archive, sealedState, close: () => db.close() };
+}
+
+/**
+ * The same where the manifest names a keyholder (`desk`): waits until he has brought the share of the active epoch. A vault
+ * that was sealed before there was one gets its first share at once, in a new epoch.
+ */
+export async function openSharedVault(
+  db: Db,
+  desk: KeyholderDesk,
+  options: Omit<StateOptions, 'keyholderShare'>,
+): Promise<State> {
+  const epoch = await KeyHierarchy.activeEpoch(db);
+  const unshared = { ...options, keyholderShare: null };
+  if (!(await KeyHierarchy.isSealedUnder(db, unshared)))
+    return desk.need(epoch, (keyholderShare) => openVault(db, { ...options, keyholderShare }));
+  const state = await openVault(db, unshared);
+  await desk.need(epoch + 1, (share) => state.keys.rotate(share));
+  return state;
+}
+
+/** Both at once, where the keys are known. */
+export async function openState(options: StateOptions): Promise<State> {
+  const db = await openDatabase(options);
+  try {
+    return await openVault(db, options);
   } catch (error) {
     await db.close();
     throw error;

@@ -15,7 +15,8 @@ export type AuditAction =
   | 'denied'
   | 'incident'
   | 'incident-resolved'
-  | 'alert';
+  | 'alert'
+  | 'keyholder';
 
 export interface AuditEvent {
   action: AuditAction;

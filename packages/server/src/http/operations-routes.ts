@@ -12,6 +12,8 @@ export interface OperationsDeps extends Pick<LogDeps, 'log'> {
   gate: Gate;
   monitor: Pick<SelfAttestationMonitor, 'newest'>;
   metrics: Metrics;
+  /** Whether somebody else holds a share of the keys. */
+  keyholder: () => 'none' | 'pending' | 'held';
   /** How far the log is cosigned. */
   witnesses: () => WitnessState;
   /** Of this deployment, beside those that every one has. */
@@ -22,9 +24,8 @@ export interface OperationsDeps extends Pick<LogDeps, 'log'> {
 
 const UNWITNESSED =
   'No witness cosigns the audit log: whoever owns the disk can put back an older one, and only clients that kept a checkpoint notice.';
-const RESIDUAL_RISKS = [
-  'No keyholder holds a share of the keys: whoever may authorise new code for this app can open stored data with it.',
-];
+const NO_KEYHOLDER =
+  'No keyholder holds a share of the keys: whoever may authorise new code for this app can open stored data with it, and whoever kept an old copy of the disk can open what was erased since.';
 
 export function operationsRoutes({
   gate,
@@ -32,6 +33,7 @@ export function operationsRoutes({
   log,
   metrics,
   version,
+  keyholder,
   witnesses,
   residualRisks = [],
 }: OperationsDeps): Hono<DoorEnv> {
@@ -87,9 +89,9 @@ export function operationsRoutes({
       attestation: attestation(),
       audit: { healthy: log.healthy(), entries: log.size() },
       witnesses: witnesses(),
-      keyholder: 'none',
+      keyholder: keyholder(),
       residualRisks: [
-        ...RESIDUAL_RISKS,
+        ...(keyholder() === 'none' ? [NO_KEYHOLDER] : []),
         ...(witnesses().label === 'unwitnessed' ? [UNWITNESSED] : []),
         ...residualRisks,
       ],

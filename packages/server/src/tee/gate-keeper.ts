@@ -17,6 +17,8 @@ export interface GateKeeperOptions {
   /** See clock.ts. */
   clockBehind: () => boolean;
   attestationIntervalMs: number;
+  /** Whether the keys of the vault are complete. */
+  keyholder: () => 'none' | 'pending' | 'held';
   /** How far the log is cosigned. */
   witnesses: () => Pick<WitnessState, 'label'>;
   /** Whether compliance grants `phi` (signed BAA, named officer, green controls). Absent: never. */
@@ -27,8 +29,8 @@ const HARDWARE: readonly TrustLabel[] = ['intel-tdx', 'amd-sev-snp'];
 
 /** Throws MODE_REFUSED when `phi` is requested and nothing here can grant it. */
 export function createGateKeeper(options: GateKeeperOptions): Gate {
-  const { requested, monitor, latch, auditHealthy, clockBehind, attestationIntervalMs, witnesses, phiGranted } =
-    options;
+  const { requested, monitor, latch, auditHealthy, clockBehind, attestationIntervalMs, phiGranted } = options;
+  const { witnesses, keyholder } = options;
   if (requested === 'phi' && !phiGranted?.())
     throw errorOf(
       'MODE_REFUSED',
@@ -46,6 +48,7 @@ export function createGateKeeper(options: GateKeeperOptions): Gate {
     if (requested === 'no-phi') reasons.push('mode-no-phi');
     if (requested === 'phi' && proof && !hardware) reasons.push('mode-exceeds-trust');
     if (requested === 'phi' && !phiGranted?.()) reasons.push('mode-not-granted');
+    if (keyholder() === 'pending') reasons.push('keyholder-pending');
     const { label } = witnesses();
     if (label === 'pending') reasons.push('witness-pending');
     if (label === 'late') reasons.push('witness-late');

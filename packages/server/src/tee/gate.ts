@@ -14,7 +14,8 @@ export interface GateState {
   /**
    * Stable reason codes when closed: 'incident-open', 'attestation-pending', 'attestation-stale', 'attestation-failed' and
    * the codes of the proof, 'audit-unavailable', 'clock-behind-log', 'mode-no-phi', 'mode-exceeds-trust', 'mode-not-granted',
-   * 'witness-pending' (no quorum has cosigned this start yet), 'witness-late' (the log has run ahead of them), 'unwitnessed'.
+   * 'witness-pending' (no quorum has cosigned this start yet), 'witness-late' (the log has run ahead of them), 'unwitnessed',
+   * 'keyholder-pending' (the keyholder has not brought his share yet).
    */
   reasons: string[];
   /** While degraded: the codes that will close the gate unless a proof verifies. */

@@ -61,6 +61,34 @@ export class KeyHierarchy {
     this.#nowMs = nowMs;
   }
 
+  /** The epoch whose keys are in use; the first one where nothing was sealed yet. */
+  static async activeEpoch(db: Queries): Promise<number> {
+    return (await findActive(db)) ?? FIRST_EPOCH;
+  }
+
+  /** Whether the active epoch was begun with these secrets; false as well where there is none. */
+  static async isSealedUnder(db: Queries, secrets: RootSecrets): Promise<boolean> {
+    const epoch = await findActive(db);
+    const [active] = await db.query(`select key_check from epochs where state = 'active'`);
+    if (epoch === null || !active) return false;
+    try {
+      openEnvelope(deriveEpochKey(secrets, epoch), checkContext(epoch), active.key_check as Uint8Array);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Epochs whose share is no longer needed, and was not destroyed yet; oldest first. */
+  static async retiredEpochs(db: Queries): Promise<number[]> {
+    return (await db.query(`select id from epochs where state = 'retired' order by id`)).map(({ id }) => Number(id));
+  }
+
+  /** The keyholder has destroyed the share of that epoch. */
+  static async markDestroyed(db: Queries, epoch: number): Promise<void> {
+    await db.query(`update epochs set state = 'destroyed' where id = $1 and state = 'retired'`, [epoch]);
+  }
+
   /** Opens the active epoch, or begins the first. Throws SEAL_BROKEN when the secrets are not those of the epoch. */
   static async open(db: Db, secrets: RootSecrets, nowMs: () => number): Promise<KeyHierarchy> {
     const keys = new KeyHierarchy(db, secrets, nowMs);
@@ -95,7 +123,7 @@ export class KeyHierarchy {
     const known = await this.#find(patient);
     if (known) return known;
     await this.#db.tx(async (q) => {
-      const epoch = await activeEpoch(q);
+      const epoch = await KeyHierarchy.activeEpoch(q);
       const wrapped = sealEnvelope(this.#epochKey(epoch), patientKeyContext(epoch, patient), randomBytes(KEY_BYTES));
       await q.query(
         'insert into patient_keys (patient, epoch, wrapped) values ($1, $2, $3) on conflict (patient) do nothing',
@@ -120,7 +148,7 @@ export class KeyHierarchy {
   async rotate(keyholderShare: Uint8Array | null): Promise<void> {
     const secrets = { ...this.#secrets, keyholderShare };
     const old = await this.#db.tx(async (q) => {
-      const old = await activeEpoch(q);
+      const old = await KeyHierarchy.activeEpoch(q);
       const next = old + 1;
       await q.query(`update epochs set state = 'retired' where id = $1`, [old]);
       await this.#begin(q, next, secrets);
@@ -179,7 +207,7 @@ export class KeyHierarchy {
   }
 }
 
-async function activeEpoch(q: Queries): Promise<number> {
+async function findActive(q: Queries): Promise<number | null> {
   const [row] = await q.query(`select id from epochs where state = 'active'`);
-  return Number(row?.id);
+  return row ? Number(row.id) : null;
 }

@@ -11,7 +11,7 @@ import type { Db } from './db.ts';
 
 export const MIGRATIONS: readonly (readonly string[])[] = [
   [
-    // state: 'active' (one) or 'retired'; key_check tells a wrong key from a changed row
+    // state: 'active' (one), 'retired', or 'destroyed' (so is the keyholder's share); key_check tells a wrong key from a changed row
     `create table epochs (
        id bigint primary key, state text not null, created_ms bigint not null, key_check bytea not null)`,
     `create table patient_keys (patient text primary key, epoch bigint not null, wrapped bytea not null)`,

@@ -26,7 +26,7 @@ import { openGuestAgent } from '../../src/tee/agent-client.ts';
 import { createGateKeeper } from '../../src/tee/gate-keeper.ts';
 import type { SelfAttestation } from '../../src/tee/self-attestation.ts';
 import { THIS_YEAR } from '../audit/support.ts';
-import { HOST_CLOCK, NO_LATCH, NO_WITNESSES } from '../tee/no-latch.ts';
+import { HOST_CLOCK, NO_KEYHOLDER, NO_LATCH, NO_WITNESSES } from '../tee/no-latch.ts';
 
 export type House = Awaited<ReturnType<typeof openHouse>>;
 
@@ -94,6 +94,7 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
     latch: NO_LATCH,
     clockBehind: HOST_CLOCK.clockBehind,
     witnesses: NO_WITNESSES,
+    keyholder: NO_KEYHOLDER,
     auditHealthy: () => log.healthy(),
     attestationIntervalMs: 1000,
   });
@@ -104,7 +105,17 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
       throw errorOf('AGENT_UNAVAILABLE', 'not in this test');
     },
   };
-  const app = createApp({ evidence, monitor, metrics, log, gate, witnesses: NO_WITNESSES, version: 'test', logger });
+  const app = createApp({
+    evidence,
+    monitor,
+    metrics,
+    log,
+    gate,
+    witnesses: NO_WITNESSES,
+    keyholder: NO_KEYHOLDER,
+    version: 'test',
+    logger,
+  });
   const deps: DicomwebDeps = {
     gate,
     vault,

@@ -10,6 +10,7 @@ import { type Door, openDoor } from '../../src/http/server.ts';
 import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { type AttestedServer, startAttested } from '../tee/attested-server.ts';
+import { NO_KEYHOLDER } from '../tee/no-latch.ts';
 
 const CANARY = 'DOE^JANE';
 const metrics = createMetrics();
@@ -29,6 +30,7 @@ before(async () => {
     gate,
     log,
     witnesses: () => server.witnessing.state(),
+    keyholder: NO_KEYHOLDER,
     metrics,
     logger: createLogger((line) => lines.push(line)),
     version: '0.0.0',

@@ -15,7 +15,7 @@ import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import type { ReportLedger } from '../../src/trust/report-ledger.ts';
 import { type AttestedServer, INTERVAL_MS, startAttested } from '../tee/attested-server.ts';
-import { NO_WITNESSES } from '../tee/no-latch.ts';
+import { NO_KEYHOLDER, NO_WITNESSES } from '../tee/no-latch.ts';
 import { openLedger } from '../trust/support.ts';
 
 const LIFE_MS = INTERVAL_MS + 20_000;
@@ -55,7 +55,7 @@ interface Answer {
 async function openCentre(change: Partial<TrustDeps> = {}) {
   const { evidence, monitor, gate, log } = server;
   const app = createApp({
-    ...{ evidence, monitor, gate, log, logger, witnesses: NO_WITNESSES },
+    ...{ evidence, monitor, gate, log, logger, witnesses: NO_WITNESSES, keyholder: NO_KEYHOLDER },
     ...{ metrics: createMetrics(), version: '0.0.0' },
   });
   app.route('/', trustRoutes({ reports, monitor, gate, intervalMs: INTERVAL_MS, nowMs: () => nowMs, ...change }));

@@ -25,7 +25,7 @@ import { readLogTail } from '../../src/tee/log-tail.ts';
 import { createSelfAttestation, type SelfAttestationMonitor, selfPolicy } from '../../src/tee/self-attestation.ts';
 import { deriveTeeKeys } from '../../src/tee/tee-keys.ts';
 import { THIS_YEAR } from '../audit/support.ts';
-import { NO_LATCH } from './no-latch.ts';
+import { NO_KEYHOLDER, NO_LATCH } from './no-latch.ts';
 
 export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
@@ -163,6 +163,7 @@ async function startProcess(
     clockBehind: time.behind,
     auditHealthy: () => log.healthy(),
     witnesses: () => witnessing.state(),
+    keyholder: NO_KEYHOLDER,
     attestationIntervalMs: INTERVAL_MS,
   });
   const end = async () => {

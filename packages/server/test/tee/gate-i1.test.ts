@@ -7,7 +7,7 @@ import { kindOfCode } from '../../src/tee/failure-kinds.ts';
 import { createGateKeeper, watchGate } from '../../src/tee/gate-keeper.ts';
 import { createSelfAttestation, type SelfAttestation, selfPolicy } from '../../src/tee/self-attestation.ts';
 import { type AttestedServer, INTERVAL_MS, startAttested } from './attested-server.ts';
-import { HOST_CLOCK, NO_LATCH, NO_WITNESSES } from './no-latch.ts';
+import { HOST_CLOCK, NO_KEYHOLDER, NO_LATCH, NO_WITNESSES } from './no-latch.ts';
 
 let server: AttestedServer;
 before(async () => {
@@ -132,6 +132,7 @@ test('a log that cannot commit closes the gate, and a verified proof that cannot
     clockBehind: HOST_CLOCK.clockBehind,
     auditHealthy: () => false,
     witnesses: NO_WITNESSES,
+    keyholder: NO_KEYHOLDER,
     attestationIntervalMs: INTERVAL_MS,
   });
   assert.deepEqual(gate.state().reasons, ['audit-unavailable']);
@@ -163,6 +164,7 @@ test('no-phi is closed; phi is refused at the start; granted phi is not opened b
       clockBehind: HOST_CLOCK.clockBehind,
       auditHealthy: () => true,
       witnesses: () => ({ label: 'witnessed' }),
+      keyholder: NO_KEYHOLDER,
       attestationIntervalMs: INTERVAL_MS,
       ...options,
     });

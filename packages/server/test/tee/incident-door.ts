@@ -6,6 +6,7 @@ import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { createIncidentDesk, type IncidentDesk, type Officer } from '../../src/tee/resolution.ts';
 import type { AttestedServer } from './attested-server.ts';
+import { NO_KEYHOLDER } from './no-latch.ts';
 
 export const openDesk = ({ latch, monitor, log, time }: AttestedServer, officers: readonly Officer[]): IncidentDesk =>
   createIncidentDesk({ latch, monitor, officers, logVkey: log.vkeys()[0]!, nowMs: time.nowMs });
@@ -18,6 +19,7 @@ export function openIncidentDoor(server: AttestedServer, desk: IncidentDesk): Pr
     gate,
     log,
     witnesses: () => server.witnessing.state(),
+    keyholder: NO_KEYHOLDER,
     metrics: createMetrics(),
     logger: createLogger(() => {}),
     version: '0.0.0',

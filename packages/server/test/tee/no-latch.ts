@@ -16,3 +16,5 @@ export const HOST_CLOCK = { nowMs: Date.now, clockBehind: () => false };
 export const NO_WITNESSES = (): WitnessState => ({
   ...{ label: 'unwitnessed', quorum: 0, witnesses: 0, cosignedSize: 0, tailAgeMs: 0 },
 });
+
+export const NO_KEYHOLDER = () => 'none' as const;
