@@ -13,6 +13,8 @@ interface GatewayFlags extends TrustFlags {
   maxQueueBytes?: string;
   tlsCert?: string;
   tlsKey?: string;
+  witnessKey?: string;
+  witnessNew?: boolean;
 }
 
 /** Prints one line of JSON when it listens, and ends the process at a signal. Its log goes to standard error. */
@@ -33,17 +35,20 @@ export async function runGateway(flags: GatewayFlags): Promise<never> {
 
 /** Throws USAGE, POLICY_INVALID, POLICY_UNSIGNED or LISTEN_REFUSED. */
 function readGatewayFlags(flags: GatewayFlags): GatewayOptions {
-  const { url, listen, dataDir, interval, maxQueueBytes, tlsCert, tlsKey } = flags;
+  const { url, listen, dataDir, interval, maxQueueBytes, tlsCert, tlsKey, witnessKey, witnessNew = false } = flags;
   if (!URL.canParse(url) || new URL(url).protocol !== 'https:')
     throw new ConfigurationError('USAGE', '--url must be an https: address, such as https://localhost:8443.');
   if ((tlsCert === undefined) !== (tlsKey === undefined))
     throw new ConfigurationError('USAGE', '--tls-cert and --tls-key belong together.');
+  if (witnessNew && witnessKey === undefined)
+    throw new ConfigurationError('USAGE', '--witness-new belongs to --witness-key.');
   return {
     trust: readTrust(url, flags),
     ...parseListen(listen),
     dataDir,
     ...(interval !== undefined && { intervalMs: parseInterval(interval) }),
     ...(maxQueueBytes !== undefined && { maxQueueBytes: parseBytes(maxQueueBytes) }),
+    ...(witnessKey !== undefined && { witness: { keyFile: witnessKey, isNew: witnessNew } }),
     ...(tlsCert !== undefined && tlsKey !== undefined && { tls: { cert: readText(tlsCert), key: readText(tlsKey) } }),
   };
 }

@@ -10,6 +10,7 @@ import { runPolicyDiff, runPolicyKey, runPolicyShow, runPolicySign } from './pol
 import { runServe } from './serve-command.ts';
 import { addTrustOptions, repeated } from './trust-options.ts';
 import { runVerify } from './verify-command.ts';
+import { runWitness, runWitnessKey } from './witness-command.ts';
 
 const program = new Command('abaton')
   .description('Medical AI inside a Trusted Execution Environment: verify first, then send.')
@@ -136,7 +137,27 @@ addTrustOptions(
   .option('--max-queue-bytes <N>', 'bytes that may wait at most (default: 20 GiB, 21474836480)')
   .option('--tls-cert <FILE>', 'certificate chain, PEM: needed for an address other than loopback')
   .option('--tls-key <FILE>', 'its key, PEM')
+  .option('--witness-key <FILE>', "also cosign the server's audit log, with this key of abaton witness key")
+  .option('--witness-new', 'this witness has never cosigned: begin, the first time')
   .action((flags) => run(runGateway(flags)));
+
+const witness = program
+  .command('witness')
+  .description('cosign transparency logs (C2SP tlog-witness) while they only grow, so that nobody shortens them unseen')
+  .option('--key <FILE>', 'key of this witness, of abaton witness key')
+  .option('--data-dir <DIR>', 'what it remembers of the logs: it refuses to start without')
+  .option('--log <VKEY>', 'C2SP verifier key of a log (several: any of them)', repeated)
+  .option('--listen <ADDRESS>', 'IP address and port where logs come to it, such as 127.0.0.1:8045')
+  .option('--tls-cert <FILE>', 'certificate chain, PEM: needed for an address other than loopback')
+  .option('--tls-key <FILE>', 'its key, PEM')
+  .option('--url <URL>', 'a server to visit, such as https://abaton.example (several: each of them)', repeated)
+  .option('--new', 'this witness has never cosigned: begin, the first time')
+  .action((flags) => run(runWitness(flags)));
+witness
+  .command('key <file>')
+  .description('make the key of a witness; prints its verifier keys')
+  .requiredOption('--name <NAME>', 'a schema-less URL, such as hospital.example/witness')
+  .action((file, flags) => run(runWitnessKey(file, flags)));
 
 program
   .command('serve')

@@ -29,6 +29,25 @@ export const GATEWAY_CODES = {
     meaning: 'Another gateway uses this data directory.',
     remedy: 'Stop it, or give this one its own --data-dir.',
   },
+  WITNESS_KEY_INVALID: {
+    class: 'fix',
+    status: 500,
+    meaning: "The witness's key file is damaged, missing, not the one that signed its state, or others can read it.",
+    remedy: 'Restore the key file from where it was, mode 0600; a new one is made by `abaton witness key`.',
+  },
+  WITNESS_STATE_INVALID: {
+    class: 'fix',
+    status: 500,
+    meaning:
+      'What the witness remembers of the logs is missing or damaged, so it could cosign what it has refused before.',
+    remedy: 'Restore its directory. Only a witness that has never cosigned begins without: --new, the first time.',
+  },
+  WITNESS_IN_USE: {
+    class: 'fix',
+    status: 500,
+    meaning: 'Another witness uses this data directory.',
+    remedy: 'Stop it, or give this one its own --data-dir and its own key.',
+  },
   // requests
   GATEWAY_CLOSED: {
     class: 'retry',

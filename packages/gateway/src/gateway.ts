@@ -1,4 +1,5 @@
 /** The hospital's end of the proof: the link, the queue and the LAN-side door, put together. */
+import { join } from 'node:path';
 import type { ClientCode, VerifyOptions } from '@abaton/client';
 import { ConfigurationError } from '@abaton/verify';
 import { createHandler } from './http/handler.ts';
@@ -10,6 +11,8 @@ import { makeDirectory } from './queue/durable.ts';
 import { openQueue } from './queue/queue.ts';
 import { openRefusals, type Refusal } from './refusals.ts';
 import type { VerdictSummary } from './verdict-summary.ts';
+import { type LinkWitness, startLinkWitness } from './witness/link-witness.ts';
+import type { VisitsState } from './witness/witness-visits.ts';
 
 export interface GatewayOptions {
   /** Address of the service and the pinned policy. */
@@ -22,6 +25,8 @@ export interface GatewayOptions {
   tls?: { cert: string; key: string };
   /** Holds the queue and its key. One gateway uses it at a time. */
   dataDir: string;
+  /** Also cosigns the log of the service, with this key file. `isNew`: this witness has never cosigned. */
+  witness?: { keyFile: string; isNew: boolean };
   /** At most, and by default, five minutes. */
   intervalMs?: number;
   /** How much older than the interval evidence may get. At most, and by default, a minute. */
@@ -42,6 +47,8 @@ export interface GatewayState {
   /** The newest refusal for another reason than a date; kept over restarts. */
   lastRefusal: Refusal | null;
   queue: { queued: number; refused: number; bytes: number };
+  /** Only where the gateway is a witness. */
+  witness?: VisitsState;
 }
 
 export interface Gateway {
@@ -58,7 +65,7 @@ const MAX_QUEUE_BYTES = 20 * 2 ** 30; // a day of a busy CT; the customer's disk
 
 /**
  * Listens at once, closed; opens when the service is verified. Throws URL_INVALID when the address of the service is
- * no https: URL, LISTEN_REFUSED, QUEUE_IN_USE, QUEUE_KEY_INVALID, a RangeError for an interval or grace above its
+ * no https: URL, LISTEN_REFUSED, QUEUE_IN_USE, QUEUE_KEY_INVALID, WITNESS_KEY_INVALID, WITNESS_STATE_INVALID, a RangeError for an interval or grace above its
  * default, and what the disk says.
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
@@ -73,13 +80,17 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const refusals = await openRefusals(dataDir);
   const link = openLink({ trust, intervalMs, graceMs, refusals, logger });
   const drain = startDrain(queue, link, logger);
+  let witness: LinkWitness | null = null;
   const state = (): GatewayState => {
     const { open, ...rest } = link.state();
-    return { state: open ? 'open' : 'closed', ...rest, lastRefusal: refusals.newest(), queue: queue.counts() };
+    const state = open ? 'open' : 'closed';
+    const witnessed = witness ? { witness: witness.state() } : {};
+    return { state, ...rest, lastRefusal: refusals.newest(), queue: queue.counts(), ...witnessed };
   };
   const stop = async () => {
     link.close();
     await drain.stop();
+    await witness?.stop();
     queue.close();
   };
   const { patienceMs } = options;
@@ -92,6 +103,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     ...(patienceMs ? { patienceMs } : {}),
   };
   try {
+    if (options.witness)
+      witness = await startLinkWitness({ link, dir: join(dataDir, 'witness'), logger, ...options.witness });
     const listener = await listen({
       host: options.host,
       port: options.port,

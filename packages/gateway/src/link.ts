@@ -42,6 +42,8 @@ export interface Link {
   state(): LinkState;
   /** Runs `use` over the newest verified connection. Throws GATEWAY_CLOSED, before `use`, when there is none. */
   run<T>(use: Use<T>): Promise<T>;
+  /** The same also while the service's own gate is closed: what its gate waits for must reach it. Nothing of patients. */
+  runVerified<T>(use: Use<T>): Promise<T>;
   /** Resolves when the state may have changed, or after `timeoutMs`. */
   changed(timeoutMs: number): Promise<void>;
   /** Cuts everything. */
@@ -196,6 +198,21 @@ export function openLink(options: LinkOptions): Link {
     return adopted && current !== null;
   };
 
+  const closed = (reasons: string[]) => errorOf('GATEWAY_CLOSED', `Nothing is sent now: ${reasons.join(', ')}.`);
+  const runOver = async <T>(used: Held | null, use: Use<T>): Promise<T> => {
+    if (!used) throw closed(reasons);
+    used.running++;
+    try {
+      return await use(used.connection, used.cut.signal);
+    } catch (error) {
+      if (error instanceof AbatonError && error.code === 'CONNECTION_LOST') void look(); // the stream, or all of it?
+      throw error;
+    } finally {
+      used.running--;
+      if (used !== current && used.running === 0) drop(used, []);
+    }
+  };
+
   const loop = async (): Promise<void> => {
     let failures = 0;
     while (!stopped) {
@@ -221,18 +238,12 @@ export function openLink(options: LinkOptions): Link {
     state,
     async run(use) {
       const { open, reasons } = state();
-      const used = current;
-      if (!open || !used) throw errorOf('GATEWAY_CLOSED', `Nothing is sent now: ${reasons.join(', ')}.`);
-      used.running++;
-      try {
-        return await use(used.connection, used.cut.signal);
-      } catch (error) {
-        if (error instanceof AbatonError && error.code === 'CONNECTION_LOST') void look(); // the stream, or all of it?
-        throw error;
-      } finally {
-        used.running--;
-        if (used !== current && used.running === 0) drop(used, []);
-      }
+      if (!open) throw closed(reasons);
+      return runOver(current, use);
+    },
+    async runVerified(use) {
+      state(); // drops what has aged
+      return runOver(current, use);
     },
     changed: (timeoutMs) => changes.wait(timeoutMs),
     close() {

@@ -47,6 +47,7 @@ export {
   formatSignatureLine,
   formatVkey,
   type Note,
+  type NoteSignature,
   parseNote,
   parseOfficerVkey,
   parseVkey,

@@ -1,0 +1,112 @@
+/**
+ * What a witness remembers: of each log the newest checkpoint that it cosigned, with the signatures of the log that it had
+ * verified and its own.
+ *
+ * | file | meaning |
+ * |---|---|
+ * | `DIR/witness` | the witness's verifier keys: whose memory this is |
+ * | `DIR/heads/<SHA-256 of the origin, hex>` | the cosigned note |
+ * | `DIR/lock` | held by the process that uses the directory |
+ *
+ * A witness that has forgotten would cosign what it has refused before, so nothing that is missing or damaged counts as
+ * "never seen". A directory that was set back as a whole verifies: that cannot be seen from within.
+ */
+import { createHash } from 'node:crypto';
+import { readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Checkpoint, parseCheckpoint, parseVkey, verifyNote } from '@abaton/verify';
+import { errorOf } from '../codes.ts';
+import { takeLock } from '../lock.ts';
+import { makeDirectory, replaceDurably } from '../queue/durable.ts';
+
+export interface Head extends Checkpoint {
+  /** What is signed. */
+  text: string;
+  /** With the signatures. */
+  note: string;
+  /** POSIX time of our cosignatures. */
+  timestampS: number;
+}
+
+export interface Heads {
+  of(origin: string): Head | null;
+  /** By the SHA-256 of the origin, hex. */
+  byHash(hash: string): Head | null;
+  origins(): string[];
+  /** The newest time that was ever signed; 0 before. */
+  newestS(): number;
+  /** Durable on return. Throws what the disk says; then the one before counts. */
+  keep(head: Head): Promise<void>;
+  close(): void;
+}
+
+export const originHash = (origin: string): string => createHash('sha256').update(origin).digest('hex');
+
+/**
+ * `isNew`: this witness has never cosigned, and begins here. Throws WITNESS_IN_USE, WITNESS_STATE_INVALID,
+ * WITNESS_KEY_INVALID, and what the disk says.
+ */
+export async function openHeads(dir: string, vkeys: readonly string[], isNew: boolean): Promise<Heads> {
+  await makeDirectory(join(dir, 'heads'));
+  const lock = takeLock(join(dir, 'lock'), 'WITNESS_IN_USE');
+  try {
+    const heads = await readHeads(dir, vkeys, isNew);
+    return {
+      of: (origin) => heads.get(originHash(origin)) ?? null,
+      byHash: (hash) => heads.get(hash) ?? null,
+      origins: () => [...heads.values()].map(({ origin }) => origin),
+      newestS: () => Math.max(0, ...[...heads.values()].map(({ timestampS }) => timestampS)),
+      async keep(head) {
+        const hash = originHash(head.origin);
+        await replaceDurably(join(dir, 'heads', hash), [Buffer.from(head.note)]);
+        heads.set(hash, head);
+      },
+      close: () => lock.close(),
+    };
+  } catch (error) {
+    lock.close();
+    throw error;
+  }
+}
+
+async function readHeads(dir: string, vkeys: readonly string[], isNew: boolean): Promise<Map<string, Head>> {
+  const identity = vkeys.map((vkey) => `${vkey}\n`).join('');
+  const known = await readFile(join(dir, 'witness'), 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return null;
+    throw error;
+  });
+  const names = await readdir(join(dir, 'heads'));
+  if (isNew) {
+    if (known !== null || names.length > 0) throw invalid('There is a state already: start without --new.');
+    await replaceDurably(join(dir, 'witness'), [Buffer.from(identity)]);
+    return new Map();
+  }
+  if (known === null) throw invalid('There is no state here. Has this witness never cosigned? Then start with --new.');
+  if (known !== identity)
+    throw errorOf('WITNESS_KEY_INVALID', 'The state of this directory is that of a witness with other keys.');
+  const heads = new Map<string, Head>();
+  for (const name of names) {
+    const file = join(dir, 'heads', name);
+    if (name.endsWith('.part'))
+      await rm(file); // was not stored, so nothing of it was given out
+    else heads.set(name, readHead(name, await readFile(file), vkeys));
+  }
+  return heads;
+}
+
+const invalid = (message: string, cause?: unknown) => errorOf('WITNESS_STATE_INVALID', message, { cause });
+
+function readHead(name: string, bytes: Uint8Array, vkeys: readonly string[]): Head {
+  try {
+    const note = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    const { text, signedBy, timesS } = verifyNote(note, vkeys.map(parseVkey));
+    const checkpoint = parseCheckpoint(text);
+    if (signedBy.length < vkeys.length || originHash(checkpoint.origin) !== name) throw new RangeError('not ours');
+    return { ...checkpoint, text, note, timestampS: Math.max(...timesS.values()) };
+  } catch (cause) {
+    throw invalid(
+      `heads/${/^[0-9a-f]{64}$/.test(name) ? name : '?'} is no checkpoint that this witness cosigned.`,
+      cause,
+    );
+  }
+}
