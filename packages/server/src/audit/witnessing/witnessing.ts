@@ -12,6 +12,7 @@ import { errorOf } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import { createSignal } from '../../signal.ts';
 import type { LogPosition } from '../log.ts';
+import type { TileLog } from '../tile-log.ts';
 import type { YearlyLog } from '../yearly-log.ts';
 import { Tail } from './tail.ts';
 import { fetchWitnessed, submitCheckpoint } from './witness-client.ts';
@@ -105,10 +106,17 @@ export function createWitnessing({ log, set, onRolledBack, logger, nowMs }: Witn
     return { witnesses: signers.size };
   };
 
-  /** One round with one witness. Never throws. */
-  const askOne = async ({ witness: { url, vkey }, sizes }: Seen): Promise<void> => {
+  /** Trees of which a witness has not seen the newest: first the end of last year's log, which this year's names. */
+  const unseenOf = ({ sizes }: Seen): TileLog[] =>
+    log
+      .trees()
+      .slice(0, 2)
+      .filter((tree) => (sizes.get(tree.origin) ?? -1) < tree.size())
+      .reverse();
+
+  /** One round with one witness about one tree. */
+  const ask = async ({ witness: { url, vkey }, sizes }: Seen, tree: TileLog): Promise<void> => {
     if (url === null) return;
-    const tree = log.current();
     const trouble = (status: number) =>
       logger.warn('witness-trouble', { status, index: set.witnesses.findIndex((each) => each.vkey === vkey) });
     let oldSize = sizes.get(tree.origin) ?? 0;
@@ -133,9 +141,13 @@ export function createWitnessing({ log, set, onRolledBack, logger, nowMs }: Witn
   const look = (): void => {
     tail.look(log.size(), cosignedSize(log.current().origin));
     for (const each of seen) {
-      if (each.asking || (each.sizes.get(log.current().origin) ?? 0) >= log.size()) continue;
+      const unseen = unseenOf(each);
+      if (each.asking || unseen.length === 0) continue;
       each.asking = true;
-      void askOne(each)
+      void Promise.resolve()
+        .then(async () => {
+          for (const tree of unseen) await ask(each, tree);
+        })
         .catch(({ code = 'INTERNAL' }) => logger.warn('witness-trouble', { code }))
         .finally(() => {
           each.asking = false;
