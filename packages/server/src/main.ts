@@ -82,6 +82,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
     lastEntryMs,
     nowMs,
   });
+  trail.useAccountingKeys(state.keys.accounting);
 
   const domain = config.domain
     ? await openDomainCertificate(keys.tlsDomain, config.domain, config.domainCertificate, nowMs)

@@ -1,6 +1,13 @@
-/** Events become log entries: JCS JSON, version 1, with whatever identifies somebody keyed or sealed. */
+/**
+ * Events become log entries: JCS JSON, version 1, with whatever identifies somebody keyed or sealed. The frame stands in
+ * clear, for whoever is given the entry with its proof; the sealed detail is a FHIR AuditEvent (audit-event.ts).
+ */
 import { randomBytes } from 'node:crypto';
-import { canonicalize } from '@abaton/verify';
+import { canonicalize, parseVkey } from '@abaton/verify';
+import { errorOf } from '../errors.ts';
+import type { AccountingKeys } from '../vault/keys.ts';
+import type { PatientRef } from '../vault/vault.ts';
+import { buildAuditEvent } from './audit-event.ts';
 import { AuditKeys } from './audit-keys.ts';
 import type { AuditEvent, AuditTrail } from './events.ts';
 import type { AuditLog } from './log.ts';
@@ -22,9 +29,12 @@ export interface AuditEntry {
   facts: Record<string, string | number | boolean | null>;
   /** 16 random bytes, base64url: leaf hashes are public, and without it one could test a guess at a whole entry. */
   salt: string;
-  /** Sealed, base64url; null when there is none. */
+  /** Sealed, base64url: a FHIR AuditEvent (of earlier releases: what the event said, or null). */
   detail: string | null;
 }
+
+/** What stands in clear. */
+export type AuditFrame = Omit<AuditEntry, 'detail'>;
 
 /** Begins with 1; later epochs come with the rotation of keys. */
 const PID_EPOCH = 1;
@@ -42,14 +52,23 @@ export interface AuditTrailOptions {
   nowMs: () => number;
 }
 
-export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
+/** A trail that begins before the keys of patients are open. */
+export interface OpenAuditTrail extends AuditTrail {
+  /** From now on patients can be recorded; until then an event about one is refused, as AUDIT_UNAVAILABLE. */
+  useAccountingKeys(keys: AccountingKeys): void;
+}
+
+export function createAuditTrail(options: AuditTrailOptions): OpenAuditTrail {
   const { log, auditKey, tenant, bootId, nowMs } = options;
   const keys = new AuditKeys(auditKey, tenant);
+  const server = parseVkey(log.vkeys()[0]!).name;
   let lastMs = options.lastEntryMs;
+  let accounting: AccountingKeys | null = null;
 
-  const format = ({ action, actor, patient, object, outcome, facts = {}, detail }: AuditEvent): string => {
+  const format = (event: AuditEvent, accountingKey: Uint8Array | null): string => {
+    const { action, actor, patient, object, outcome, facts = {} } = event;
     lastMs = Math.max(lastMs, nowMs());
-    const entry: Omit<AuditEntry, 'detail'> = {
+    const frame: AuditFrame = {
       v: 1,
       time: new Date(lastMs).toISOString(),
       boot: bootId,
@@ -62,10 +81,30 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
       facts,
       salt: randomBytes(SALT_BYTES).toString('base64url'),
     };
-    return canonicalize({ ...entry, detail: detail === undefined ? null : keys.sealDetail(bootId, entry, detail) });
+    const detail = keys.sealDetail(bootId, frame, buildAuditEvent(frame, { ...event, server }), accountingKey);
+    return canonicalize({ ...frame, detail });
   };
 
-  const record = async (event: AuditEvent) => log.append(Buffer.from(format(event)));
-  // Formatted and queued in this turn: their order in the log is the order of their times.
-  return { record, recordAll: (events) => Promise.all(events.map(record)) };
+  // Formatted and queued in one turn: their order in the log is the order of their times.
+  const append = (event: AuditEvent, accountingKey: Uint8Array | null) =>
+    log.append(Buffer.from(format(event, accountingKey)));
+  const keyOf = async (patient: PatientRef): Promise<Uint8Array> => {
+    if (!accounting) throw errorOf('AUDIT_UNAVAILABLE', 'The accounting keys of patients are not open yet.');
+    try {
+      return await accounting.forRecording(patient);
+    } catch (cause) {
+      throw errorOf('AUDIT_UNAVAILABLE', 'The accounting key of a patient cannot be had.', { cause });
+    }
+  };
+  return {
+    // what concerns nobody is queued in the turn of the call: an incident does not wait for a database
+    record: async (event) => append(event, event.patient === null ? null : await keyOf(event.patient)),
+    async recordAll(events) {
+      const accountingKeys = await Promise.all(events.map(({ patient }) => (patient === null ? null : keyOf(patient))));
+      return Promise.all(events.map((event, i) => append(event, accountingKeys[i]!)));
+    },
+    useAccountingKeys(opened) {
+      accounting = opened;
+    },
+  };
 }
