@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { AbatonError } from '@abaton/verify';
 import { ACCESS_POLICY_SHA256 } from './access-policy.ts';
 import { createAuditTrail } from './audit/audit-trail.ts';
+import { createDenials } from './audit/denials.ts';
 import { openTileLog } from './audit/tile-log.ts';
 import { type Config, loadConfig } from './config.ts';
 import { setKillPoint } from './durable-step.ts';
@@ -21,6 +22,7 @@ import { openDomainCertificate } from './http/domain-certificate.ts';
 import { domainRoutes } from './http/domain-routes.ts';
 import { fhirRoutes } from './http/fhir-routes.ts';
 import { incidentRoutes } from './http/incident-routes.ts';
+import { orderRoutes } from './http/order-routes.ts';
 import { createSealedKeys } from './http/sealed/sealed-keys.ts';
 import { sealedRoutes } from './http/sealed/sealed-route.ts';
 import { openDoor, tlsSpkiSha256 } from './http/server.ts';
@@ -34,6 +36,7 @@ import { detectIsolation, requireIsolation } from './models/isolation.ts';
 import { loadRegistry } from './models/registry.ts';
 import { createRouter } from './models/router.ts';
 import { createModelRuntime } from './models/runtime.ts';
+import { createOrderDesk } from './officers/order-desk.ts';
 import { openAttestation } from './open-attestation.ts';
 import { openState, verifyLogPresent } from './open-state.ts';
 import { openGuestAgent } from './tee/agent-client.ts';
@@ -83,6 +86,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
     nowMs,
   });
   trail.useAccountingKeys(state.keys.accounting);
+  const denials = createDenials(trail);
 
   const domain = config.domain
     ? await openDomainCertificate(keys.tlsDomain, config.domain, config.domainCertificate, nowMs)
@@ -142,6 +146,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
     readTile: (path) => log.readTile(path),
     metrics,
     logger,
+    denials,
     version,
     residualRisks: attestation.residualRisks,
   });
@@ -163,6 +168,15 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   app.route('/', analysisRoutes({ gate, archive, trail, log }));
   app.route('/', fhirRoutes({ gate, archive, trail }));
   app.route('/', incidentRoutes({ desk: attestation.desk, gate }));
+  const orders = createOrderDesk({
+    officers: manifest.content.officers ?? [],
+    handlers: {},
+    log,
+    trail,
+    denials,
+    nowMs,
+  });
+  app.route('/', orderRoutes({ desk: orders }));
   app.route(
     '/',
     trustRoutes({ reports: attestation.reports, monitor, gate, intervalMs: config.attestationIntervalMs, nowMs }),
@@ -208,6 +222,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
       await Promise.all([attestation.stop(), door.close(CLOSE_GRACE_MS)]);
       await worker.stop();
       await runtime.close();
+      await denials.stop();
       await log.close();
       await state.close();
     },

@@ -6,14 +6,13 @@ import type { IncidentDesk } from '../tee/resolution.ts';
 import type { DoorEnv } from './door-env.ts';
 import { publicRead } from './public-read.ts';
 import { addressOf, createRateLimit } from './rate-limit.ts';
+import { readNote, requireNote } from './signed-note.ts';
 
 export interface IncidentDeps {
   desk: IncidentDesk;
   gate: Pick<Gate, 'state'>;
 }
 
-/** Text of 700 characters and some signature lines of 100. */
-const MAX_NOTE_BYTES = 8 * 1024;
 // a signature takes a millisecond to verify; an officer signs one at a time, and must get through among strangers
 const RESOLUTIONS_PER_SECOND = 100;
 const RESOLUTION_BURST = 100;
@@ -28,10 +27,9 @@ export function incidentRoutes({ desk, gate }: IncidentDeps): Hono<DoorEnv> {
   publicRead(app, '/api/v1/incidents', (c) => c.json({ incidents: desk.list() }));
   const path = '/api/v1/incidents/:id/resolution';
   app.post(path, async (c) => {
-    if (!/^text\/plain(;|$)/i.test(c.req.header('content-type') ?? ''))
-      throw errorOf('MEDIA_TYPE_UNSUPPORTED', 'Send the signed note as text/plain.');
+    requireNote(c);
     limit.take(addressOf(c));
-    const incident = await desk.resolve(c.req.param('id'), await readText(c.req.raw.body));
+    const incident = await desk.resolve(c.req.param('id'), await readNote(c));
     const { open, reasons } = gate.state();
     return c.json({ incident, gate: { open, reasons } });
   });
@@ -40,19 +38,4 @@ export function incidentRoutes({ desk, gate }: IncidentDeps): Hono<DoorEnv> {
     throw errorOf('METHOD_NOT_ALLOWED', 'This resource supports POST.');
   });
   return app;
-}
-
-async function readText(body: ReadableStream<Uint8Array> | null): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of body ?? []) {
-    bytes += chunk.length;
-    if (bytes > MAX_NOTE_BYTES) throw errorOf('TOO_LARGE', `A resolution has at most ${MAX_NOTE_BYTES} bytes.`);
-    chunks.push(chunk);
-  }
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks));
-  } catch (cause) {
-    throw errorOf('REQUEST_INVALID', 'A resolution is UTF-8 text.', { cause });
-  }
 }

@@ -1,22 +1,22 @@
 /** How an incident ends: a named officer of the manifest signs its root cause (verify: tlog/incident-resolution.ts). */
 import { createHash } from 'node:crypto';
-import { parseIncidentResolution, parseVkey, type Vkey, verifyNote } from '@abaton/verify';
+import { parseIncidentResolution, parseVkey } from '@abaton/verify';
 import { errorOf } from '../errors.ts';
+import {
+  type NoteKind,
+  noteInvalid,
+  type Officer,
+  parseSigners,
+  type Signer,
+  verifyOfficerNote,
+  verifyOursAndFresh,
+} from '../officers/officer-note.ts';
+import { OFFICES } from '../officers/roles.ts';
 import type { Incident } from './incident.ts';
 import type { Latch, ListedIncident } from './latch.ts';
 import type { SelfAttestationMonitor } from './self-attestation.ts';
 
-/** As in the manifest. */
-export interface Officer {
-  name: string;
-  role: string;
-  public_key: string;
-}
-
-/** HIPAA names these two (45 CFR 164.308(a)(2), 164.530(a)(1)); an `officer` may sign policies, and resolves nothing. */
-const RESOLVING_ROLES: readonly string[] = ['security-officer', 'privacy-officer'];
-const MAX_AGE_MS = 15 * 60_000; // signed and posted by one command; the rest is for clocks that differ
-const MAX_AHEAD_MS = 5 * 60_000; // between two clocks, RFC 4120 section 7.5.8
+const RESOLUTION: NoteKind = { name: 'resolution', code: 'RESOLUTION_INVALID' };
 
 export interface IncidentDesk {
   list(): readonly ListedIncident[];
@@ -38,7 +38,7 @@ export interface IncidentDeskOptions {
 
 /** Throws MANIFEST_INVALID when an officer's key is none. */
 export function createIncidentDesk({ latch, monitor, officers, logVkey, nowMs }: IncidentDeskOptions): IncidentDesk {
-  const signers = officers.filter(({ role }) => RESOLVING_ROLES.includes(role)).map(parseOfficer);
+  const signers = parseSigners(officers, OFFICES);
   const origin = parseVkey(logVkey).name;
   const find = (id: string): ListedIncident => {
     const incident = latch.list().find((each) => each.id === id);
@@ -60,19 +60,6 @@ export function createIncidentDesk({ latch, monitor, officers, logVkey, nowMs }:
   };
 }
 
-interface Signer {
-  name: string;
-  vkey: Vkey;
-}
-
-function parseOfficer({ name, public_key: key }: Officer): Signer {
-  try {
-    return { name, vkey: parseVkey(key) };
-  } catch (cause) {
-    throw errorOf('MANIFEST_INVALID', 'officers: a public_key is no usable verifier key.', { cause });
-  }
-}
-
 /** Returns who signed, and the cause. Throws RESOLUTION_INVALID. */
 function verifyResolution(
   note: string,
@@ -81,29 +68,11 @@ function verifyResolution(
   const { signers, origin, incident, nowMs } = expected;
   if (signers.length === 0)
     throw invalid('the manifest names no security-officer or privacy-officer, so that nobody can resolve an incident');
-  const { text, officer } = readNote(note, signers);
-  const { cause, signedMs, ...signed } = parseIncidentResolution(text);
-  if (signed.origin !== origin) throw invalid('it was signed for another log');
+  const { text, signer } = verifyOfficerNote(note, signers, RESOLUTION);
+  const { cause, ...signed } = parseIncidentResolution(text);
+  verifyOursAndFresh(signed, { origin, nowMs }, RESOLUTION);
   if (signed.incidentId !== incident.id) throw invalid('it was signed for another incident');
-  if (nowMs - signedMs > MAX_AGE_MS) throw invalid('it was not signed within the last 15 minutes');
-  if (signedMs - nowMs > MAX_AHEAD_MS) throw invalid('it is dated more than five minutes ahead');
-  return { officer, cause };
+  return { officer: signer.name, cause };
 }
 
-function readNote(note: string, signers: readonly Signer[]): { text: string; officer: string } {
-  try {
-    const { text, signedBy } = verifyNote(
-      note,
-      signers.map(({ vkey }) => vkey),
-    );
-    return { text, officer: signers.find(({ vkey }) => vkey === signedBy[0])!.name };
-  } catch (cause) {
-    throw errorOf(
-      'RESOLUTION_INVALID',
-      'The resolution is not signed by a security-officer or privacy-officer of the manifest.',
-      { cause },
-    );
-  }
-}
-
-const invalid = (why: string) => errorOf('RESOLUTION_INVALID', `The resolution does not hold: ${why}.`);
+const invalid = (why: string) => noteInvalid(RESOLUTION, why);

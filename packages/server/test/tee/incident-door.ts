@@ -4,7 +4,8 @@ import { incidentRoutes } from '../../src/http/incident-routes.ts';
 import { type Door, openDoor } from '../../src/http/server.ts';
 import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import { createIncidentDesk, type IncidentDesk, type Officer } from '../../src/tee/resolution.ts';
+import type { Officer } from '../../src/officers/officer-note.ts';
+import { createIncidentDesk, type IncidentDesk } from '../../src/tee/resolution.ts';
 import type { AttestedServer } from './attested-server.ts';
 
 export const openDesk = ({ latch, monitor, log, time }: AttestedServer, officers: readonly Officer[]): IncidentDesk =>

@@ -7,7 +7,7 @@ import { ED25519_TYPE, formatSignatureLine, formatVkey, parseVkey } from '@abato
 import { detailOf, type FhirAuditEvent } from '../../src/audit/audit-event.ts';
 import { AuditKeys } from '../../src/audit/audit-keys.ts';
 import type { Door } from '../../src/http/server.ts';
-import type { Officer } from '../../src/tee/resolution.ts';
+import type { Officer } from '../../src/officers/officer-note.ts';
 import { deriveTeeKeys } from '../../src/tee/tee-keys.ts';
 import { type AttestedServer, sha256, startAttested } from './attested-server.ts';
 import { openDesk, openIncidentDoor } from './incident-door.ts';
