@@ -79,12 +79,14 @@ const ONCE: readonly DurableStep[] = [
   'epoch-created',
   'audit-segment-created',
   'patient-key-committed',
+  'accounting-key-committed',
 ];
 /** Not on the path of a study: reached by thousands of entries, by erasure, or by what a crash left; see the rooms' own tests. */
 const ELSEWHERE: readonly DurableStep[] = [
   'audit-tiles-synced',
   'audit-segment-removed',
   'blob-deleted',
+  'accounting-key-destroyed',
   'epoch-rotated',
 ];
 

@@ -130,6 +130,14 @@ export const ERRORS = {
     meaning: 'The resolution of the incident does not hold: not signed by an officer, for another incident, or stale.',
     remedy: 'Let an officer of the manifest sign anew: abaton incident resolve.',
   },
+  ORDER_INVALID: {
+    class: 'stop',
+    status: 403,
+    issue: 'security',
+    meaning:
+      'An order does not hold: not signed by an officer who may give it, for another log, stale, or given before.',
+    remedy: 'Let an officer of the manifest sign anew; each order is carried out once.',
+  },
   NONCE_INVALID: {
     class: 'fix',
     status: 400,

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { AbatonError } from '@abaton/verify';
 import { ACCESS_POLICY_SHA256 } from './access-policy.ts';
 import { createAuditTrail } from './audit/audit-trail.ts';
+import { createDenials } from './audit/denials.ts';
 import { createLogKeys } from './audit/log-keys.ts';
 import { openYearlyLog } from './audit/yearly-log.ts';
 import { type Config, loadConfig } from './config.ts';
@@ -23,6 +24,7 @@ import { domainRoutes } from './http/domain-routes.ts';
 import { fhirRoutes } from './http/fhir-routes.ts';
 import { incidentRoutes } from './http/incident-routes.ts';
 import { keyholderRoutes } from './http/keyholder-routes.ts';
+import { orderRoutes } from './http/order-routes.ts';
 import { createSealedKeys } from './http/sealed/sealed-keys.ts';
 import { sealedRoutes } from './http/sealed/sealed-route.ts';
 import { openDoor, tlsSpkiSha256 } from './http/server.ts';
@@ -39,6 +41,7 @@ import { detectIsolation, requireIsolation } from './models/isolation.ts';
 import { loadRegistry } from './models/registry.ts';
 import { createRouter } from './models/router.ts';
 import { createModelRuntime } from './models/runtime.ts';
+import { createOrderDesk } from './officers/order-desk.ts';
 import { openAttestation } from './open-attestation.ts';
 import { openDatabase, openSharedVault, openVault, type State, verifyLogPresent } from './open-state.ts';
 import { openGuestAgent } from './tee/agent-client.ts';
@@ -104,6 +107,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
         facts: { what, epoch },
       }),
   });
+  const denials = createDenials(trail);
 
   const domain = config.domain
     ? await openDomainCertificate(keys.tlsDomain, config.domain, config.domainCertificate, nowMs)
@@ -171,6 +175,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
     log,
     metrics,
     logger,
+    denials,
     version,
     witnesses: () => attestation.witnessing.state(),
     keyholder: () => keyholder.state(),
@@ -196,6 +201,16 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   app.route('/', incidentRoutes({ desk: attestation.desk, gate }));
   app.route('/', witnessRoutes({ witnessing: attestation.witnessing }));
   app.route('/', keyholderRoutes({ desk: keyholder }));
+  const orders = createOrderDesk({
+    officers: manifest.content.officers ?? [],
+    handlers: {},
+    log,
+    trail,
+    denials,
+    witnessed: (entry) => attestation.witnessing.witnessed(entry),
+    nowMs,
+  });
+  app.route('/', orderRoutes({ desk: orders }));
   app.route(
     '/',
     trustRoutes({ reports: attestation.reports, monitor, gate, intervalMs: config.attestationIntervalMs, nowMs }),
@@ -221,10 +236,12 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
         logger.warn('domain-certificate-unusable'); // the old one is served on
       }
     });
+  if (state) trail.useAccountingKeys(state.keys.accounting);
   let worker = state && startWorker(state);
   if (!state)
     void openSharedVault(db, keyholder, vaultOptions).then(
       (unlocked) => {
+        trail.useAccountingKeys(unlocked.keys.accounting);
         state = unlocked;
         worker = startWorker(unlocked);
       },
@@ -250,6 +267,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
       await Promise.all([attestation.stop(), door.close(CLOSE_GRACE_MS)]);
       await worker?.stop();
       await runtime.close();
+      await denials.stop();
       await log.close();
       await db.close();
     },

@@ -153,7 +153,7 @@ export async function openAttestation(options: AttestationOptions): Promise<Atte
     keyholder: () => options.keyholder.state(),
   });
   const officers = manifest.content.officers ?? [];
-  const desk = createIncidentDesk({ latch, monitor, officers, logVkey: log.vkeys()[0]!, nowMs });
+  const desk = createIncidentDesk({ latch, monitor, officers, logVkeys: () => log.vkeys(), nowMs });
   let watching: GateWatch | null = null;
 
   return {

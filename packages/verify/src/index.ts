@@ -18,6 +18,13 @@ export type { GpuDevice } from './gpu/gpu-devices.ts';
 export { computeGpuEvidenceSha256, computeGpuNonce, type GpuEvidence, parseGpuEvidence } from './gpu/gpu-evidence.ts';
 export { gpuNeeds } from './gpu/gpu-needs.ts';
 export { type NrasClaims, verifyNrasToken } from './gpu/nras-token.ts';
+export {
+  formatOfficerOrder,
+  MAX_ORDER_CHARS,
+  type OfficerOrder,
+  type OrderBody,
+  parseOfficerOrder,
+} from './officer-order.ts';
 export { type GpuArchitecture, type OsMeasurement, type Policy, parsePolicy, parsePolicyText } from './policy.ts';
 export { computeReportData } from './report-data.ts';
 export { INTEL_SGX_ROOT_CA_SHA256 } from './roots.ts';

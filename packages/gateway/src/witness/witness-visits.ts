@@ -12,6 +12,7 @@ import {
   TILE_WIDTH,
   TileTree,
   tilePath,
+  UnavailableError,
 } from '@abaton/verify';
 import { backoffMs } from '../backoff.ts';
 import { type LogFields, type Logger, traceOf } from '../log.ts';
@@ -214,7 +215,7 @@ function parseShown(note: string): Shown | null {
 async function fetchNote(server: LogServer, path: string): Promise<string | null> {
   const { status, bytes } = await server.get(path, MAX_BODY_BYTES);
   if (status === 404 || status === 410) return null;
-  if (status !== 200) throw new UnavailableError<ClientCode>('LOG_UNAVAILABLE', `The server answered ${status}.`);
+  if (status !== 200) throw new UnavailableError('LOG_UNAVAILABLE', `The server answered ${status}.`);
   return Buffer.from(bytes).toString('utf8'); // what is not UTF-8 verifies under no key
 }
 

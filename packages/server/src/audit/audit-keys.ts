@@ -1,10 +1,20 @@
 /**
- * What the audit log hides, and under which key. All keys come from one 32-byte audit key that the TEE derives:
+ * What the audit log hides, and under which key. All keys but those of patients come from one 32-byte audit key that the
+ * TEE derives:
  *
  * - pid: base32(first 128 bits of HMAC-SHA256(K, JSON["audit/v1", tenant, patient reference])), with
  *   K = HKDF(audit key, JSON["abaton/audit-pid/v1", tenant, epoch]). Keyed, since patient numbers can be enumerated.
- * - detail: AES-256-GCM under HKDF(audit key, JSON["abaton/audit-detail/v1", tenant, boot]), one key a boot, so that
- *   random nonces stay far below their limit. It opens only within its own entry.
+ * - detail of an entry about nobody: AES-256-GCM under HKDF(audit key, JSON["abaton/audit-detail/v1", tenant, boot]), one
+ *   key a boot, so that random nonces stay far below their limit. Releases before accounting keys sealed all details so.
+ * - detail of an entry about a patient: under the patient's accounting key (vault/keys.ts), and so until that is destroyed.
+ *
+ * | offset | length | meaning |
+ * |---:|---:|---|
+ * | 0 | 1 | version: 1, the envelope of the boot's key begins here; 2, accounting key |
+ * | 1 | 8 | version 2: id of the accounting key, HKDF(key, "abaton/accounting-key/v1/id")[:8] |
+ * | 9 | n | version 2: the envelope (envelope.ts) |
+ *
+ * A detail opens only within its own entry.
  */
 import { createHmac } from 'node:crypto';
 import { canonicalize } from '@abaton/verify';
@@ -14,6 +24,9 @@ import type { PatientRef } from '../vault/vault.ts';
 /** RFC 4648 §6, lower case, without padding. */
 const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
 const PID_BYTES = 16;
+const ACCOUNTING_VERSION = 2;
+const KEY_ID_BYTES = 8;
+const ENVELOPE_AT = 1 + KEY_ID_BYTES;
 
 function encodeBase32(bytes: Uint8Array): string {
   const bits = Array.from(bytes, (byte) => byte.toString(2).padStart(8, '0')).join('');
@@ -38,21 +51,42 @@ export class AuditKeys {
     return encodeBase32(mac.subarray(0, PID_BYTES));
   }
 
-  /** `entry`: the entry without its detail, which is authenticated with it. Returns base64url. */
-  sealDetail(boot: string, entry: object, detail: Readonly<Record<string, unknown>>): string {
-    const plaintext = Buffer.from(canonicalize(detail));
-    return Buffer.from(sealEnvelope(this.#detailKey(boot), [canonicalize(entry)], plaintext)).toString('base64url');
+  /**
+   * `entry`: the entry without its detail, which is authenticated with it. `accountingKey`: of the patient; null when no
+   * patient is concerned. Returns base64url.
+   */
+  sealDetail(boot: string, entry: object, detail: object, accountingKey: Uint8Array | null): string {
+    const [context, plaintext] = [[canonicalize(entry)], Buffer.from(canonicalize(detail))];
+    const sealed = accountingKey
+      ? Buffer.concat([
+          Uint8Array.of(ACCOUNTING_VERSION),
+          keyIdOf(accountingKey),
+          sealEnvelope(detailKeyOf(accountingKey), context, plaintext),
+        ])
+      : sealEnvelope(this.#detailKey(boot), context, plaintext);
+    return Buffer.from(sealed).toString('base64url');
   }
 
-  /** Opens the detail of an entry text as it stands in the log; null when it has none. Throws SEAL_BROKEN. */
-  openDetail(entryText: string): Record<string, unknown> | null {
+  /**
+   * Opens the detail of an entry text as it stands in the log. `accountingKey`: of the patient that it is about, if there
+   * is one. Null when there is no detail, or it is sealed under another accounting key than that: it was destroyed. Throws
+   * SEAL_BROKEN.
+   */
+  openDetail(entryText: string, accountingKey: Uint8Array | null = null): Record<string, unknown> | null {
     const { detail, ...entry } = JSON.parse(entryText);
     if (detail === null) return null;
     const sealed = Buffer.from(detail, 'base64url');
-    return JSON.parse(Buffer.from(openEnvelope(this.#detailKey(entry.boot), [canonicalize(entry)], sealed)).toString());
+    const open = (key: Uint8Array, envelope: Uint8Array) =>
+      JSON.parse(Buffer.from(openEnvelope(key, [canonicalize(entry)], envelope)).toString());
+    if (sealed[0] !== ACCOUNTING_VERSION) return open(this.#detailKey(entry.boot), sealed);
+    if (!accountingKey || !sealed.subarray(1, ENVELOPE_AT).equals(keyIdOf(accountingKey))) return null;
+    return open(detailKeyOf(accountingKey), sealed.subarray(ENVELOPE_AT));
   }
 
   #detailKey(boot: string): Uint8Array {
     return deriveKey(this.#auditKey, JSON.stringify(['abaton/audit-detail/v1', this.#tenant, boot]));
   }
 }
+
+const detailKeyOf = (key: Uint8Array) => deriveKey(key, 'abaton/accounting-key/v1/detail');
+const keyIdOf = (key: Uint8Array) => deriveKey(key, 'abaton/accounting-key/v1/id').subarray(0, KEY_ID_BYTES);

@@ -1,6 +1,13 @@
-/** Events become log entries: JCS JSON, version 1, with whatever identifies somebody keyed or sealed. */
+/**
+ * Events become log entries: JCS JSON, version 1, with whatever identifies somebody keyed or sealed. The frame stands in
+ * clear, for whoever is given the entry with its proof; the sealed detail is a FHIR AuditEvent (audit-event.ts).
+ */
 import { randomBytes } from 'node:crypto';
-import { canonicalize } from '@abaton/verify';
+import { canonicalize, parseVkey } from '@abaton/verify';
+import { errorOf } from '../errors.ts';
+import type { AccountingKeys } from '../vault/keys.ts';
+import type { PatientRef } from '../vault/vault.ts';
+import { buildAuditEvent } from './audit-event.ts';
 import { AuditKeys } from './audit-keys.ts';
 import type { AuditEvent, AuditTrail } from './events.ts';
 import type { AuditLog, LogEnd } from './log.ts';
@@ -22,16 +29,19 @@ export interface AuditEntry {
   facts: Record<string, string | number | boolean | null>;
   /** 16 random bytes, base64url: leaf hashes are public, and without it one could test a guess at a whole entry. */
   salt: string;
-  /** Sealed, base64url; null when there is none. */
+  /** Sealed, base64url: a FHIR AuditEvent (of earlier releases: what the event said, or null). */
   detail: string | null;
 }
+
+/** What stands in clear. */
+export type AuditFrame = Omit<AuditEntry, 'detail'>;
 
 /** Begins with 1; later epochs come with the rotation of keys. */
 const PID_EPOCH = 1;
 const SALT_BYTES = 16;
 
 export interface AuditTrailOptions {
-  log: Pick<AuditLog, 'append' | 'begin'>;
+  log: Pick<AuditLog, 'append' | 'begin' | 'vkeys'>;
   /** 32 bytes, derived from the TEE. */
   auditKey: Uint8Array;
   tenant: string;
@@ -42,14 +52,23 @@ export interface AuditTrailOptions {
   nowMs: () => number;
 }
 
-export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
+/** A trail that begins before the keys of patients are open. */
+export interface OpenAuditTrail extends AuditTrail {
+  /** From now on patients can be recorded; until then an event about one is refused, as AUDIT_UNAVAILABLE. */
+  useAccountingKeys(keys: AccountingKeys): void;
+}
+
+export function createAuditTrail(options: AuditTrailOptions): OpenAuditTrail {
   const { log, auditKey, tenant, bootId, nowMs } = options;
   const keys = new AuditKeys(auditKey, tenant);
+  const server = parseVkey(log.vkeys()[0]!).name;
   let lastMs = options.lastEntryMs;
+  let accounting: AccountingKeys | null = null;
 
-  const format = ({ action, actor, patient, object, outcome, facts = {}, detail }: AuditEvent): string => {
+  const format = (event: AuditEvent, accountingKey: Uint8Array | null): string => {
+    const { action, actor, patient, object, outcome, facts = {} } = event;
     lastMs = Math.max(lastMs, nowMs());
-    const entry: Omit<AuditEntry, 'detail'> = {
+    const frame: AuditFrame = {
       v: 1,
       time: new Date(lastMs).toISOString(),
       boot: bootId,
@@ -62,22 +81,39 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
       facts,
       salt: randomBytes(SALT_BYTES).toString('base64url'),
     };
-    return canonicalize({ ...entry, detail: detail === undefined ? null : keys.sealDetail(bootId, entry, detail) });
+    const detail = keys.sealDetail(bootId, frame, buildAuditEvent(frame, { ...event, server }), accountingKey);
+    return canonicalize({ ...frame, detail });
   };
 
-  const firstOfYear = ({ origin, size, root }: LogEnd) =>
-    Buffer.from(
-      format({
-        ...{ action: 'log-begin', actor: 'abaton', patient: null, object: null, outcome: 'success' },
-        facts: { previousOrigin: origin, previousSize: size, previousRoot: root },
-      }),
-    );
+  const firstOfYear = ({ origin, size, root }: LogEnd) => {
+    const facts = { previousOrigin: origin, previousSize: size, previousRoot: root };
+    const about = { action: 'log-begin', actor: 'abaton', patient: null, object: null, outcome: 'success' } as const;
+    return Buffer.from(format({ ...about, facts }, null));
+  };
 
-  const record = async (event: AuditEvent) => {
-    const entry = Buffer.from(format(event));
+  // Formatted and queued in one turn: their order in the log is the order of their times.
+  const append = (event: AuditEvent, accountingKey: Uint8Array | null) => {
+    const entry = Buffer.from(format(event, accountingKey));
     log.begin(new Date(lastMs).getUTCFullYear(), firstOfYear);
     return log.append(entry);
   };
-  // Formatted and queued in this turn: their order in the log is the order of their times.
-  return { record, recordAll: (events) => Promise.all(events.map(record)) };
+  const keyOf = async (patient: PatientRef): Promise<Uint8Array> => {
+    if (!accounting) throw errorOf('AUDIT_UNAVAILABLE', 'The accounting keys of patients are not open yet.');
+    try {
+      return await accounting.forRecording(patient);
+    } catch (cause) {
+      throw errorOf('AUDIT_UNAVAILABLE', 'The accounting key of a patient cannot be had.', { cause });
+    }
+  };
+  return {
+    // what concerns nobody is queued in the turn of the call: an incident does not wait for a database
+    record: async (event) => append(event, event.patient === null ? null : await keyOf(event.patient)),
+    async recordAll(events) {
+      const accountingKeys = await Promise.all(events.map(({ patient }) => (patient === null ? null : keyOf(patient))));
+      return Promise.all(events.map((event, i) => append(event, accountingKeys[i]!)));
+    },
+    useAccountingKeys(opened) {
+      accounting = opened;
+    },
+  };
 }

@@ -16,7 +16,17 @@ export type AuditAction =
   | 'incident'
   | 'incident-resolved'
   | 'alert'
-  | 'keyholder';
+  | 'keyholder'
+  | 'order'
+  | 'erase';
+
+/** The request that an event belongs to. Sealed. */
+export interface AuditRequest {
+  /** Drawn by the door: never the client's own. */
+  id: string;
+  /** Of the other end of the connection; a gateway's or a proxy's, where one stands between. */
+  address: string;
+}
 
 export interface AuditEvent {
   action: AuditAction;
@@ -31,7 +41,18 @@ export interface AuditEvent {
   facts?: Record<string, string | number | boolean | null>;
   /** Identifying detail (UIDs, raw query): sealed before it is written. */
   detail?: Record<string, unknown>;
+  /** Null and absent: none, the server acted by itself. Sealed, as what follows. */
+  request?: AuditRequest | null;
+  /** HL7 v3 PurposeOfUse (https://terminology.hl7.org/CodeSystem/v3-ActReason), as far as it is known. */
+  purposeOfUse?: string | null;
+  /** Ids of the policies that decided. */
+  policies?: readonly string[];
+  /** Id of the grant under which the usual rules were broken. */
+  breakGlass?: string | null;
 }
+
+/** While there is no identity nobody states a purpose; without mode `phi` there is nothing but health system testing. */
+export const purposeIn = (mode: string): string | null => (mode === 'phi' ? null : 'HTEST');
 
 export interface AuditTrail {
   /** On return the event is durable in the log. Throws AUDIT_UNAVAILABLE, and then nothing may be disclosed. */

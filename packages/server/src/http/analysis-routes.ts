@@ -5,7 +5,7 @@ import type { AuditLog } from '../audit/log.ts';
 import { errorOf } from '../errors.ts';
 import type { StudyArchive } from '../imaging/archive.ts';
 import type { Gate } from '../tee/gate.ts';
-import { permitDisclosure } from './disclosure.ts';
+import { permitDisclosure, requestOf } from './disclosure.ts';
 import type { DoorEnv } from './door-env.ts';
 
 export interface AnalysisDeps {
@@ -45,6 +45,7 @@ export function analysisRoutes({ gate, archive, trail, log }: AnalysisDeps): Hon
       { gate, trail },
       {
         action: 'read',
+        request: requestOf(c),
         patients: stored.map(({ patient }) => patient),
         object: { kind: 'result', ref: study },
         facts: { results: results.length, state },

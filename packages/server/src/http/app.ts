@@ -6,10 +6,12 @@
 import { randomUUID } from 'node:crypto';
 import { Hono } from 'hono';
 import { routePath } from 'hono/route';
+import type { Denials } from '../audit/denials.ts';
 import { errorOf } from '../errors.ts';
 import { type Logger, placeOf } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { type AttestationDeps, attestationRoutes } from './attestation-routes.ts';
+import { denialOf } from './denied.ts';
 import type { DoorEnv } from './door-env.ts';
 import { errorResponse, failureOf } from './errors.ts';
 import { type LogDeps, logRoutes } from './log-routes.ts';
@@ -18,6 +20,8 @@ import { type OperationsDeps, operationsRoutes } from './operations-routes.ts';
 export interface AppDeps extends AttestationDeps, LogDeps, OperationsDeps {
   logger: Logger;
   metrics: Metrics;
+  /** Records refusals of patient data. */
+  denials?: Pick<Denials, 'record'>;
 }
 
 const SECURITY_HEADERS = {
@@ -46,6 +50,8 @@ export function createApp(deps: AppDeps): Hono<DoorEnv> {
       if (!c.res.headers.has(name)) c.res.headers.set(name, value);
     }
     c.res.headers.set('x-request-id', requestId);
+    const denial = deps.denials && denialOf(c, deps.gate);
+    if (denial) deps.denials?.record(denial);
     const route = routePath(c, -1);
     const facts = {
       route: route === '/*' ? 'none' : route,

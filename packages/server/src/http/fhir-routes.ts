@@ -6,7 +6,7 @@ import type { StoredResult, StudyArchive } from '../imaging/archive.ts';
 import { buildDiagnosticReport, type DiagnosticReport } from '../imaging/fhir.ts';
 import type { Gate } from '../tee/gate.ts';
 import { requireAccepted } from './dicomweb/media-types.ts';
-import { permitDisclosure } from './disclosure.ts';
+import { permitDisclosure, requestOf } from './disclosure.ts';
 import type { DoorEnv } from './door-env.ts';
 import { publicOrigin } from './public-origin.ts';
 
@@ -32,11 +32,17 @@ export function fhirRoutes({ gate, archive, trail }: FhirDeps): Hono<DoorEnv> {
       (await archive.inputOf(study)).instances[0];
     return buildDiagnosticReport(body, found?.dataset ?? new Map());
   };
-  const permit = (results: readonly StoredResult[], action: 'read' | 'search', detail: Record<string, unknown>) =>
+  const permit = (
+    c: Context<DoorEnv>,
+    results: readonly StoredResult[],
+    action: 'read' | 'search',
+    detail: Record<string, unknown>,
+  ) =>
     permitDisclosure(
       { gate, trail },
       {
         action,
+        request: requestOf(c),
         patients: results.map(({ patient }) => patient),
         object: { kind: 'result', ref: results[0]?.study ?? '' },
         facts: { as: 'DiagnosticReport', results: results.length },
@@ -52,7 +58,7 @@ export function fhirRoutes({ gate, archive, trail }: FhirDeps): Hono<DoorEnv> {
     const result = await archive.findResult(id);
     if (!result) throw errorOf('NOT_FOUND', 'There is no such DiagnosticReport.');
     const report = await reportOf(result);
-    await permit([result], 'read', { id });
+    await permit(c, [result], 'read', { id });
     return respond(c, report);
   });
 
@@ -64,7 +70,7 @@ export function fhirRoutes({ gate, archive, trail }: FhirDeps): Hono<DoorEnv> {
       throw errorOf('REQUEST_INVALID', 'Search with identifier=urn:oid:{Study Instance UID}, and nothing else.');
     const results = await archive.results(archive.studyRef(study));
     const reports = await Promise.all(results.map(reportOf));
-    await permit(results, 'search', { identifier });
+    await permit(c, results, 'search', { identifier });
     const entry = reports.map((resource) => ({
       fullUrl: `${base(c)}/DiagnosticReport/${resource.id}`,
       resource,

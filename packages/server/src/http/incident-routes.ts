@@ -6,15 +6,13 @@ import type { IncidentDesk } from '../tee/resolution.ts';
 import type { DoorEnv } from './door-env.ts';
 import { publicRead } from './public-read.ts';
 import { addressOf, createRateLimit } from './rate-limit.ts';
-import { readText } from './read-text.ts';
+import { readNote, requireNote } from './signed-note.ts';
 
 export interface IncidentDeps {
   desk: IncidentDesk;
   gate: Pick<Gate, 'state'>;
 }
 
-/** Text of 700 characters and some signature lines of 100. */
-const MAX_NOTE_BYTES = 8 * 1024;
 // a signature takes a millisecond to verify; an officer signs one at a time, and must get through among strangers
 const RESOLUTIONS_PER_SECOND = 100;
 const RESOLUTION_BURST = 100;
@@ -29,8 +27,9 @@ export function incidentRoutes({ desk, gate }: IncidentDeps): Hono<DoorEnv> {
   publicRead(app, '/api/v1/incidents', (c) => c.json({ incidents: desk.list() }));
   const path = '/api/v1/incidents/:id/resolution';
   app.post(path, async (c) => {
+    requireNote(c);
     limit.take(addressOf(c));
-    const incident = await desk.resolve(c.req.param('id'), await readText(c, MAX_NOTE_BYTES));
+    const incident = await desk.resolve(c.req.param('id'), await readNote(c));
     const { open, reasons } = gate.state();
     return c.json({ incident, gate: { open, reasons } });
   });

@@ -5,9 +5,8 @@ import type { KeyholderDesk } from '../vault/keyholder-desk.ts';
 import type { DoorEnv } from './door-env.ts';
 import { publicRead } from './public-read.ts';
 import { addressOf, createRateLimit } from './rate-limit.ts';
-import { readText } from './read-text.ts';
+import { readNote, requireNote } from './signed-note.ts';
 
-const MAX_NOTE_BYTES = 4 * 1024; // five short lines and a signature
 // a signature takes a millisecond to verify; a keyholder comes once a second while something is wanted
 const NOTES_PER_SECOND = 40;
 const NOTE_BURST = 80;
@@ -22,8 +21,9 @@ export function keyholderRoutes({ desk }: { desk: Pick<KeyholderDesk, 'wishes' |
   publicRead(app, '/api/v1/keyholder', async (c) => c.json(await desk.wishes()));
   for (const path of ['/api/v1/keyholder/share', '/api/v1/keyholder/destroyed']) {
     app.post(path, async (c) => {
+      requireNote(c);
       limit.take(addressOf(c));
-      await desk.take(await readText(c, MAX_NOTE_BYTES));
+      await desk.take(await readNote(c));
       return c.json({ accepted: true });
     });
     app.all(path, (c) => {

@@ -4,7 +4,7 @@ import type { Witnessing } from '../audit/witnessing/witnessing.ts';
 import { errorOf } from '../errors.ts';
 import type { DoorEnv } from './door-env.ts';
 import { addressOf, createRateLimit } from './rate-limit.ts';
-import { readText } from './read-text.ts';
+import { readNote, requireNote } from './signed-note.ts';
 
 /** A checkpoint with signatures of seven years and 16 witnesses, 3.3 kB each with ML-DSA-44. */
 const MAX_NOTE_BYTES = 64 * 1024;
@@ -18,8 +18,9 @@ export function witnessRoutes({ witnessing }: { witnessing: Pick<Witnessing, 'ac
   const app = new Hono<DoorEnv>();
   const path = '/api/v1/cosignatures';
   app.post(path, async (c) => {
+    requireNote(c);
     limit.take(addressOf(c));
-    return c.json(await witnessing.accept(await readText(c, MAX_NOTE_BYTES)));
+    return c.json(await witnessing.accept(await readNote(c, MAX_NOTE_BYTES)));
   });
   app.all(path, (c) => {
     c.header('allow', 'POST');

@@ -4,7 +4,8 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { digestResult } from '@abaton/client';
-import type { AuditTrail } from '../audit/events.ts';
+import { ACCESS_POLICY_SHA256 } from '../access-policy.ts';
+import { type AuditTrail, purposeIn } from '../audit/events.ts';
 import { errorOf } from '../errors.ts';
 import type { Job } from '../jobs/queue.ts';
 import type { InferenceOutcome, LoadedModel, ModelRuntime, Route, Routing } from '../models/model.ts';
@@ -64,6 +65,8 @@ export async function analyzeStudy(deps: AnalysisDeps, job: Job, lastAttempt: bo
       evidenceId: result.evidenceId,
     },
     detail: { studyInstanceUid: result.studyInstanceUid, resultId: result.id },
+    purposeOfUse: purposeIn(state.mode),
+    policies: [`sha256:${ACCESS_POLICY_SHA256}`],
   });
   const logged = await timed(deps, 'log', recorded);
   const stored = {

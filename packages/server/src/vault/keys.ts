@@ -5,6 +5,8 @@
  *   share, is how old keys become unreachable: once the old share is destroyed, so is every wrapped key that a copy of
  *   an old disk still holds.
  * - patient key: random, wrapped by the epoch key, in `patient_keys`; from it the keys for object keys and for values.
+ * - accounting key: random, wrapped by the epoch key, in `accounting_keys`; seals what the log says of the patient. Content
+ *   can be erased without it: who had received what is still to be told (45 CFR 164.528) until its own retention ends.
  * - object key: random, wrapped by the patient's key, in the row of the object (sealing-vault.ts).
  */
 import { randomBytes } from 'node:crypto';
@@ -19,6 +21,14 @@ export interface PatientKeys {
   wrap: Uint8Array;
   /** Seals values of rows. */
   value: Uint8Array;
+}
+
+/** Whoever keeps accounting keys, as the audit log sees it. */
+export interface AccountingKeys {
+  /** 32 bytes; made, and durable on return, when the patient has none. */
+  forRecording(patient: PatientRef): Promise<Uint8Array>;
+  /** Null when the patient has none, or no more. Throws SEAL_BROKEN. */
+  find(patient: PatientRef): Promise<Uint8Array | null>;
 }
 
 /** 32 bytes each, from the guest agent and from the keyholder; null until a keyholder is configured. */
@@ -42,8 +52,48 @@ function deriveEpochKey({ teeKey, keyholderShare }: RootSecrets, epoch: number):
   return deriveKey(Buffer.concat([requireSecret('The TEE key', teeKey), share]), `abaton/epoch-key/v1/${epoch}`);
 }
 
+/** One table of wrapped keys; whole statements, so that both engines' rules can be checked on them. */
+interface KeyTable {
+  context: string;
+  find: string;
+  all: string;
+  insert: string;
+  rewrap: string;
+}
+
+const CONTENT: KeyTable = {
+  context: 'patient-key',
+  find: 'select epoch, wrapped from patient_keys where patient = $1',
+  all: 'select patient, wrapped from patient_keys',
+  insert: 'insert into patient_keys (patient, epoch, wrapped) values ($1, $2, $3) on conflict (patient) do nothing',
+  rewrap: 'update patient_keys set epoch = $1, wrapped = $2 where patient = $3',
+};
+const ACCOUNTING: KeyTable = {
+  context: 'accounting-key',
+  find: 'select epoch, wrapped from accounting_keys where patient = $1',
+  all: 'select patient, wrapped from accounting_keys',
+  insert: 'insert into accounting_keys (patient, epoch, wrapped) values ($1, $2, $3) on conflict (patient) do nothing',
+  rewrap: 'update accounting_keys set epoch = $1, wrapped = $2 where patient = $3',
+};
+
 const checkContext = (epoch: number) => ['epoch-check', String(epoch)];
-const patientKeyContext = (epoch: number, patient: PatientRef) => ['patient-key', String(epoch), patient];
+const keyContext = (table: KeyTable, epoch: number, patient: PatientRef) => [table.context, String(epoch), patient];
+
+/** The keys used last, up to CACHED_PATIENTS. */
+class RecentKeys<Key> extends Map<PatientRef, Key> {
+  override get(patient: PatientRef): Key | undefined {
+    const key = super.get(patient);
+    return key === undefined ? undefined : this.set(patient, key) && key;
+  }
+
+  override set(patient: PatientRef, key: Key): this {
+    this.delete(patient);
+    super.set(patient, key);
+    const [oldest] = this.keys();
+    if (this.size > CACHED_PATIENTS && oldest !== undefined) this.delete(oldest);
+    return this;
+  }
+}
 
 export class KeyHierarchy {
   readonly #db: Db;
@@ -52,8 +102,8 @@ export class KeyHierarchy {
   #epoch = 0;
   /** The active epoch, and while a rotation commits also its successor. */
   readonly #epochKeys = new Map<number, Uint8Array>();
-  /** In order of last use. */
-  readonly #cache = new Map<PatientRef, PatientKeys>();
+  readonly #content = new RecentKeys<PatientKeys>();
+  readonly #accounting = new RecentKeys<Uint8Array>();
 
   private constructor(db: Db, secrets: RootSecrets, nowMs: () => number) {
     this.#db = db;
@@ -115,21 +165,15 @@ export class KeyHierarchy {
    * still holds them, and would seal under zeros.
    */
   forget(): void {
-    this.#cache.clear();
+    this.#content.clear();
+    this.#accounting.clear();
   }
 
   /** The patient's keys; new ones are durable on return. */
   async forSealing(patient: PatientRef): Promise<PatientKeys> {
     const known = await this.#find(patient);
     if (known) return known;
-    await this.#db.tx(async (q) => {
-      const epoch = await KeyHierarchy.activeEpoch(q);
-      const wrapped = sealEnvelope(this.#epochKey(epoch), patientKeyContext(epoch, patient), randomBytes(KEY_BYTES));
-      await q.query(
-        'insert into patient_keys (patient, epoch, wrapped) values ($1, $2, $3) on conflict (patient) do nothing',
-        [patient, epoch, wrapped],
-      );
-    });
+    await this.#make(CONTENT, patient);
     durableStep('patient-key-committed');
     return this.forOpening(patient);
   }
@@ -141,8 +185,37 @@ export class KeyHierarchy {
     return keys;
   }
 
+  readonly accounting: AccountingKeys = {
+    forRecording: async (patient) => {
+      const known = await this.accounting.find(patient);
+      if (known) return known;
+      await this.#make(ACCOUNTING, patient);
+      durableStep('accounting-key-committed');
+      const made = await this.accounting.find(patient);
+      if (!made) throw errorOf('SEAL_BROKEN', 'The accounting key of a patient is gone as soon as it was made.');
+      return made;
+    },
+    find: async (patient) => {
+      const known = this.#accounting.get(patient);
+      if (known) return known;
+      const key = await this.#open(ACCOUNTING, patient);
+      if (key) this.#accounting.set(patient, key);
+      return key;
+    },
+  };
+
   /**
-   * Begins an epoch under `keyholderShare` and wraps every patient key again, in one transaction: a crash leaves either
+   * Ends the accounting of a patient, whose retention is over: on return the row is gone, and what the log says of the
+   * patient opens no more. As with content, a copy of the row made before opens until the epoch is rotated.
+   */
+  async destroyAccountingKey(patient: PatientRef): Promise<void> {
+    await this.#db.query('delete from accounting_keys where patient = $1', [patient]);
+    this.#accounting.delete(patient);
+    durableStep('accounting-key-destroyed');
+  }
+
+  /**
+   * Begins an epoch under `keyholderShare` and wraps every patient's keys again, in one transaction: a crash leaves either
    * the old epoch, which needs the old share, or the new one. On return nothing needs the old share any more.
    */
   async rotate(keyholderShare: Uint8Array | null): Promise<void> {
@@ -152,12 +225,13 @@ export class KeyHierarchy {
       const next = old + 1;
       await q.query(`update epochs set state = 'retired' where id = $1`, [old]);
       await this.#begin(q, next, secrets);
-      for (const row of await q.query('select patient, wrapped from patient_keys')) {
-        const patient = row.patient as PatientRef;
-        const key = openEnvelope(this.#epochKey(old), patientKeyContext(old, patient), row.wrapped as Uint8Array);
-        const wrapped = sealEnvelope(this.#epochKey(next), patientKeyContext(next, patient), key);
-        await q.query('update patient_keys set epoch = $1, wrapped = $2 where patient = $3', [next, wrapped, patient]);
-      }
+      for (const table of [CONTENT, ACCOUNTING])
+        for (const row of await q.query(table.all)) {
+          const patient = row.patient as PatientRef;
+          const key = openEnvelope(this.#epochKey(old), keyContext(table, old, patient), row.wrapped as Uint8Array);
+          const wrapped = sealEnvelope(this.#epochKey(next), keyContext(table, next, patient), key);
+          await q.query(table.rewrap, [next, wrapped, patient]);
+        }
       return old;
     });
     this.#secrets = secrets;
@@ -177,27 +251,33 @@ export class KeyHierarchy {
   }
 
   async #find(patient: PatientRef): Promise<PatientKeys | null> {
-    const cached = this.#cache.get(patient);
-    if (cached) return this.#remember(patient, cached);
-    const select = 'select epoch, wrapped from patient_keys where patient = $1';
-    let [row] = await this.#db.query(select, [patient]);
-    // A rotation may have ended since the row was read.
-    if (row && !this.#epochKeys.has(Number(row.epoch))) [row] = await this.#db.query(select, [patient]);
-    if (!row) return null;
-    const epoch = Number(row.epoch);
-    const key = openEnvelope(this.#epochKey(epoch), patientKeyContext(epoch, patient), row.wrapped as Uint8Array);
-    return this.#remember(patient, {
+    const known = this.#content.get(patient);
+    if (known) return known;
+    const key = await this.#open(CONTENT, patient);
+    if (!key) return null;
+    const keys = {
       wrap: deriveKey(key, 'abaton/patient-key/v1/wrap'),
       value: deriveKey(key, 'abaton/patient-key/v1/value'),
-    });
+    };
+    this.#content.set(patient, keys);
+    return keys;
   }
 
-  #remember(patient: PatientRef, keys: PatientKeys): PatientKeys {
-    this.#cache.delete(patient);
-    this.#cache.set(patient, keys);
-    const [oldest] = this.#cache.keys();
-    if (this.#cache.size > CACHED_PATIENTS && oldest) this.#cache.delete(oldest);
-    return keys;
+  async #open(table: KeyTable, patient: PatientRef): Promise<Uint8Array | null> {
+    let [row] = await this.#db.query(table.find, [patient]);
+    // A rotation may have ended since the row was read.
+    if (row && !this.#epochKeys.has(Number(row.epoch))) [row] = await this.#db.query(table.find, [patient]);
+    if (!row) return null;
+    const epoch = Number(row.epoch);
+    return openEnvelope(this.#epochKey(epoch), keyContext(table, epoch, patient), row.wrapped as Uint8Array);
+  }
+
+  async #make(table: KeyTable, patient: PatientRef): Promise<void> {
+    await this.#db.tx(async (q) => {
+      const epoch = await KeyHierarchy.activeEpoch(q);
+      const wrapped = sealEnvelope(this.#epochKey(epoch), keyContext(table, epoch, patient), randomBytes(KEY_BYTES));
+      await q.query(table.insert, [patient, epoch, wrapped]);
+    });
   }
 
   #epochKey(epoch: number): Uint8Array {

@@ -36,6 +36,13 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     `create index jobs_due on jobs (kind, not_before_ms)`,
   ],
   [`create table log_heads (origin text primary key, size bigint not null)`], // log-head.ts
+  [
+    `create table accounting_keys (patient text primary key, epoch bigint not null, wrapped bytea not null)`,
+    // which entries of the log are about a patient (audit-index.ts); can be made anew from the log
+    `create table audit_index (pid_epoch bigint not null, pid text not null, origin text not null, entry bigint not null)`,
+    `create unique index audit_index_by_pid on audit_index (pid_epoch, pid, origin, entry)`,
+    `create table audit_index_heads (origin text primary key, size bigint not null, entries bigint not null)`,
+  ],
 ];
 
 /** 0 for new tables. Throws STATE_TOO_NEW, having written nothing, when a newer release was here. */

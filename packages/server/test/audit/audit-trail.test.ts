@@ -1,15 +1,19 @@
 /** Entries: JCS JSON version 1, pseudonyms and sealed details (audit-events.md §2), time that never goes back (I11). */
 import assert from 'node:assert/strict';
-import { createHash, createHmac, hkdfSync } from 'node:crypto';
+import { createHash, createHmac, hkdfSync, randomBytes } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { canonicalize, verifyLogProof } from '@abaton/verify';
+import { detailOf, type FhirAuditEvent } from '../../src/audit/audit-event.ts';
 import { AuditKeys } from '../../src/audit/audit-keys.ts';
 import { type AuditEntry, type AuditTrailOptions, createAuditTrail } from '../../src/audit/audit-trail.ts';
 import { recordBoot } from '../../src/audit/boot-entry.ts';
 import type { AuditEvent } from '../../src/audit/events.ts';
 import type { TileLog } from '../../src/audit/tile-log.ts';
+import { type AccountingKeys, KeyHierarchy } from '../../src/vault/keys.ts';
+import { migrate } from '../../src/vault/migrations.ts';
+import { openSqlite } from '../../src/vault/sqlite.ts';
 import type { PatientRef } from '../../src/vault/vault.ts';
 import { openLog, scratch } from './support.ts';
 
@@ -26,10 +30,10 @@ const EVENT: AuditEvent = {
 };
 
 /** No test here lives to see another year. */
-const trailOf = (tree: TileLog, options: Partial<AuditTrailOptions> = {}) =>
+const trailBeforeKeys = (tree: TileLog, options: Partial<AuditTrailOptions> = {}) =>
   createAuditTrail({
     ...{
-      log: { append: (entry: Uint8Array) => tree.append(entry), begin: () => undefined },
+      log: { append: (entry: Uint8Array) => tree.append(entry), begin: () => undefined, vkeys: () => tree.vkeys() },
       auditKey: AUDIT_KEY,
       tenant: 'north',
       bootId: 'boot-1',
@@ -38,6 +42,25 @@ const trailOf = (tree: TileLog, options: Partial<AuditTrailOptions> = {}) =>
     },
     ...options,
   });
+
+const accountingKey = randomBytes(32);
+const accounting: AccountingKeys = {
+  forRecording: async () => accountingKey,
+  find: async (patient) => (patient === PATIENT ? accountingKey : null),
+};
+
+function trailOf(log: TileLog, options: Partial<AuditTrailOptions> = {}) {
+  const trail = trailBeforeKeys(log, options);
+  trail.useAccountingKeys(accounting);
+  return trail;
+}
+
+async function openKeys(t: TestContext): Promise<KeyHierarchy> {
+  const db = openSqlite(':memory:');
+  t.after(() => db.close());
+  await migrate(db, Date.now);
+  return KeyHierarchy.open(db, { teeKey: randomBytes(32), keyholderShare: null }, Date.now);
+}
 
 const textOf = async (log: TileLog, index: number) => Buffer.from(await log.entry(index)).toString();
 const entryAt = async (log: TileLog, index: number): Promise<AuditEntry> => JSON.parse(await textOf(log, index));
@@ -101,33 +124,63 @@ test('nothing identifying stands in the files of the log', async (t) => {
   }
 });
 
-test('a detail opens in its own entry only', async (t) => {
+test('a detail opens in its own entry, and with the key that it was sealed for', async (t) => {
   const log = await openLog(await scratch(t));
   const trail = trailOf(log);
-  const { detail: _, ...withoutDetail } = EVENT;
-  await trail.recordAll([EVENT, EVENT, withoutDetail]);
-  const [first, second, bare] = await Promise.all([0, 1, 2].map((i) => textOf(log, i)));
+  await trail.recordAll([EVENT, EVENT, { ...EVENT, patient: null }, { ...EVENT, patient: null }]);
+  const texts = await Promise.all([0, 1, 2, 3].map((i) => textOf(log, i)));
   const keys = new AuditKeys(AUDIT_KEY, 'north');
-  assert.deepEqual(keys.openDetail(first!), EVENT.detail);
-  assert.equal(keys.openDetail(bare!), null);
-  const entry: AuditEntry = JSON.parse(first!);
-  const other: AuditEntry = JSON.parse(second!);
-  assert.notEqual(entry.detail, other.detail);
-  assert.notEqual(entry.salt, other.salt);
-  const flipped = Buffer.from(entry.detail!, 'base64url');
-  flipped[20]! ^= 1;
-  for (const changed of [
-    { ...entry, detail: other.detail },
-    { ...entry, actor: 'someone' },
-    { ...entry, time: '1970-01-01T00:16:40.001Z' },
-    { ...entry, boot: 'boot-2' },
-    { ...entry, detail: flipped.toString('base64url') },
-    { ...entry, detail: entry.detail!.slice(0, -4) },
-    { ...entry, detail: '' },
-  ])
-    assert.throws(() => keys.openDetail(canonicalize(changed)), { code: 'SEAL_BROKEN' });
-  for (const strange of [new AuditKeys(AUDIT_KEY, 'south'), new AuditKeys(AUDIT_KEY.with(0, 4), 'north')])
-    assert.throws(() => strange.openDetail(first!), { code: 'SEAL_BROKEN' });
+  for (const [at, key, strange] of [
+    [0, accountingKey, null],
+    [2, null, AUDIT_KEY.with(0, 4)],
+  ] as const) {
+    const [text, next] = [texts[at]!, texts[at + 1]!];
+    const resource = keys.openDetail(text, key) as unknown as FhirAuditEvent;
+    assert.deepEqual(detailOf(resource), EVENT.detail);
+    const entry: AuditEntry = JSON.parse(text);
+    const other: AuditEntry = JSON.parse(next);
+    assert.notEqual(entry.detail, other.detail);
+    assert.notEqual(entry.salt, other.salt);
+    const flipped = Buffer.from(entry.detail!, 'base64url');
+    flipped[30]! ^= 1;
+    for (const changed of [
+      { ...entry, detail: other.detail },
+      { ...entry, actor: 'someone' },
+      { ...entry, time: '1970-01-01T00:16:40.001Z' },
+      { ...entry, boot: 'boot-2' },
+      { ...entry, detail: flipped.toString('base64url') },
+      { ...entry, detail: entry.detail!.slice(0, -4) },
+      { ...entry, detail: '' },
+    ])
+      assert.throws(() => keys.openDetail(canonicalize(changed), key), { code: 'SEAL_BROKEN' });
+    if (strange)
+      for (const others of [new AuditKeys(AUDIT_KEY, 'south'), new AuditKeys(strange, 'north')])
+        assert.throws(() => others.openDetail(text), { code: 'SEAL_BROKEN' });
+    else for (const none of [null, randomBytes(32)]) assert.equal(keys.openDetail(text, none), null);
+  }
+});
+
+test('what the log says of a patient opens until the accounting key is destroyed, whatever becomes of the content', async (t) => {
+  const log = await openLog(await scratch(t));
+  const hierarchy = await openKeys(t);
+  const trail = trailBeforeKeys(log);
+  await trail.record({ ...EVENT, patient: null });
+  await assert.rejects(trail.record(EVENT), { code: 'AUDIT_UNAVAILABLE' });
+  assert.equal(log.size(), 1, 'nothing of a patient before the keys are open');
+  trail.useAccountingKeys(hierarchy.accounting);
+  await trail.record(EVENT);
+  await hierarchy.rotate(randomBytes(32));
+  await trail.record(EVENT);
+  const keys = new AuditKeys(AUDIT_KEY, 'north');
+  const open = async (index: number) =>
+    keys.openDetail(await textOf(log, index), await hierarchy.accounting.find(PATIENT));
+  assert.ok((await open(1)) && (await open(2)));
+  await hierarchy.destroyAccountingKey(PATIENT);
+  assert.equal(await hierarchy.accounting.find(PATIENT), null);
+  assert.equal(await open(1), null);
+  await trail.record(EVENT); // who asks for the patient later begins anew
+  assert.deepEqual([await open(1), await open(2)], [null, null]);
+  assert.ok(await open(3));
 });
 
 test('time never goes behind the last entry', async (t) => {

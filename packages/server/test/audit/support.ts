@@ -15,9 +15,12 @@ import {
   tileWidth,
   verifyCheckpoint,
 } from '@abaton/verify';
+import { createLogKeys } from '../../src/audit/log-keys.ts';
 import { openTileLog, type TileLog, type TileLogOptions } from '../../src/audit/tile-log.ts';
+import { openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
 
-export const ORIGIN = 'hospital.example/audit/2026';
+export const FAMILY = 'hospital.example/audit';
+export const ORIGIN = `${FAMILY}/2026`;
 /** Logs of a running server are in the year of the clock; a test that lasts over New Year's Eve is run again. */
 export const THIS_YEAR = new Date().getUTCFullYear();
 export const SEED = new Uint8Array(32).fill(42);
@@ -27,7 +30,7 @@ export const signersOf = (origin = ORIGIN, seed: Uint8Array = SEED) =>
   [ED25519_TYPE, ML_DSA_44_TYPE].map((type) => createNoteSigner({ name: origin, type, seed }));
 
 /** Logs to close before their directory goes. */
-const logsIn = new Map<string, TileLog[]>();
+const logsIn = new Map<string, (TileLog | YearlyLog)[]>();
 
 export async function scratch(t: TestContext): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'abaton-audit-'));
@@ -40,6 +43,13 @@ export async function scratch(t: TestContext): Promise<string> {
 
 export async function openLog(dir: string, options: Partial<TileLogOptions> = {}): Promise<TileLog> {
   const log = await openTileLog({ dir, origin: ORIGIN, signers: signersOf(options.origin), ...options });
+  logsIn.set(dir, [...(logsIn.get(dir) ?? []), log]);
+  return log;
+}
+
+/** Of every year, in the year of the clock; closed with the scratch directory. */
+export async function openYears(dir: string): Promise<YearlyLog> {
+  const log = await openYearlyLog({ dir, keys: createLogKeys(FAMILY, SEED), firstYear: THIS_YEAR });
   logsIn.set(dir, [...(logsIn.get(dir) ?? []), log]);
   return log;
 }

@@ -77,6 +77,7 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
   });
   const auditKey = randomBytes(32);
   const sealed = createAuditTrail({ log, auditKey, tenant, bootId: 'test', lastEntryMs: 0, nowMs });
+  sealed.useAccountingKeys(state.keys.accounting);
   const recordAll: AuditTrail['recordAll'] = async (batch) => {
     const recorded = await sealed.recordAll(batch);
     events.push(...batch);
@@ -150,6 +151,9 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
     archive,
     vault,
     queue,
+    keys: state.keys,
+    auditKey,
+    tenant,
     log,
     deps,
     /** Names of the blobs, finished or not. */

@@ -4,12 +4,13 @@ import { incidentRoutes } from '../../src/http/incident-routes.ts';
 import { type Door, openDoor } from '../../src/http/server.ts';
 import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import { createIncidentDesk, type IncidentDesk, type Officer } from '../../src/tee/resolution.ts';
+import type { Officer } from '../../src/officers/officer-note.ts';
+import { createIncidentDesk, type IncidentDesk } from '../../src/tee/resolution.ts';
 import type { AttestedServer } from './attested-server.ts';
 import { NO_KEYHOLDER } from './no-latch.ts';
 
 export const openDesk = ({ latch, monitor, log, time }: AttestedServer, officers: readonly Officer[]): IncidentDesk =>
-  createIncidentDesk({ latch, monitor, officers, logVkey: log.vkeys()[0]!, nowMs: time.nowMs });
+  createIncidentDesk({ latch, monitor, officers, logVkeys: () => log.vkeys(), nowMs: time.nowMs });
 
 export function openIncidentDoor(server: AttestedServer, desk: IncidentDesk): Promise<Door> {
   const { evidence, monitor, gate, log, key } = server;

@@ -4,9 +4,10 @@ import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import https from 'node:https';
 import { after, before, test } from 'node:test';
 import { ED25519_TYPE, formatSignatureLine, formatVkey, parseVkey } from '@abaton/verify';
+import { detailOf, type FhirAuditEvent } from '../../src/audit/audit-event.ts';
 import { AuditKeys } from '../../src/audit/audit-keys.ts';
 import type { Door } from '../../src/http/server.ts';
-import type { Officer } from '../../src/tee/resolution.ts';
+import type { Officer } from '../../src/officers/officer-note.ts';
 import { deriveTeeKeys } from '../../src/tee/tee-keys.ts';
 import { THIS_YEAR } from '../audit/support.ts';
 import { type AttestedServer, sha256, startAttested } from './attested-server.ts';
@@ -152,7 +153,8 @@ test('by the officer it is resolved once, recorded first, and a fresh proof open
   assert.deepEqual(entry.facts, { officer: 'Anna', causeSha256: sha256(CAUSE) });
   assert.ok(!end!.includes('BIOS'), 'the cause is sealed');
   const { auditEvents } = await deriveTeeKeys(server.agent);
-  assert.deepEqual(new AuditKeys(auditEvents, 'test').openDetail(end!), { cause: CAUSE, note });
+  const resource = new AuditKeys(auditEvents, 'test').openDetail(end!) as unknown as FhirAuditEvent;
+  assert.deepEqual(detailOf(resource), { cause: CAUSE, note });
   assert.deepEqual([JSON.parse(proof!).action, JSON.parse(proof!).facts.openIncidents], ['attest', '[]']);
 
   const [replayed, { message }] = await post(id, note);

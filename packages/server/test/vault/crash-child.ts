@@ -19,10 +19,12 @@ export const openTestState = (dataDir: string): Promise<State> =>
 
 /** Repeats what was done before without doing it twice. `acknowledge` gets `stored N` and `result N`. */
 export async function work(state: State, studies: number, acknowledge: (line: string) => void): Promise<void> {
-  const { archive, queue, keys } = state;
+  const { archive, queue, keys, vault } = state;
   for (let i = 0; i < studies; i++) {
     const fixture = { study: studyUid(i), patientId: `P${i}` };
-    await archive.addInstances([await newInstance(state, { ...fixture, bytes: contentOf(i) })]);
+    const instance = await newInstance(state, { ...fixture, bytes: contentOf(i) });
+    await archive.addInstances([instance]);
+    await keys.accounting.forRecording(instance.patient);
     acknowledge(`stored ${i}`);
     await archive.addInstances([await newInstance(state, { ...fixture, bytes: Buffer.from('a conflict') })]);
   }
@@ -37,6 +39,7 @@ export async function work(state: State, studies: number, acknowledge: (line: st
     await archive.commitResult(job, result, await newInstance(state, sr));
     acknowledge(`result ${i}`);
   }
+  for (let i = 0; i < studies; i++) await keys.destroyAccountingKey(vault.patientRef('test', '', `P${i}`));
   await keys.rotate(null);
 }
 

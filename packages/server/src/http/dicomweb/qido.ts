@@ -2,6 +2,7 @@
  * QIDO-RS (PS3.18 section 10.6). Values are sealed in rows, so a search opens the rows inside the TEE, one after
  * another: its cost grows with the archive, not with the answer.
  */
+import type { AuditRequest } from '../../audit/events.ts';
 import { errorOf } from '../../errors.ts';
 import type { StoredInstance } from '../../imaging/archive.ts';
 import type { Dataset, Tag } from '../../imaging/dataset.ts';
@@ -108,6 +109,7 @@ export async function search(
   request: Request,
   scope: SearchScope,
   base: string,
+  asked: AuditRequest,
 ): Promise<Response> {
   deps.gate.requireOpen();
   requireAccepted(request.headers.get('accept') ?? undefined, 'application/dicom+json', 'application/json');
@@ -121,6 +123,7 @@ export async function search(
 
   await permitDisclosure(deps, {
     action: 'search',
+    request: asked,
     patients: page.flatMap(({ patients }) => [...patients]),
     object: { kind: 'query', ref: scope.level },
     facts: { results: rows.length },

@@ -1,6 +1,7 @@
 /** The DICOMweb door: `/dicom-web` with the resources of PS3.18 section 10, Studies Service. */
 import { type Context, Hono } from 'hono';
 import { errorOf } from '../../errors.ts';
+import { requestOf } from '../disclosure.ts';
 import type { DoorEnv } from '../door-env.ts';
 import { publicOrigin } from '../public-origin.ts';
 import type { DicomwebDeps } from './deps.ts';
@@ -26,7 +27,7 @@ export function dicomwebRoutes(deps: DicomwebDeps): Hono<DoorEnv> {
     if (searching >= MAX_SEARCHES) throw errorOf('OVERLOADED', 'Too many searches are under way.');
     searching++;
     try {
-      return await search(deps, c.req.raw, { level, ...optionalUids(c) }, base(c));
+      return await search(deps, c.req.raw, { level, ...optionalUids(c) }, base(c), requestOf(c));
     } finally {
       searching--;
     }
@@ -41,14 +42,15 @@ export function dicomwebRoutes(deps: DicomwebDeps): Hono<DoorEnv> {
   ] as const)
     resources[path] = searchOf(level);
   for (const path of [STUDY, STUDY + SERIES, STUDY + SERIES + INSTANCE] as string[]) {
-    resources[path] = (c) => retrieve(deps, c.req.raw, target(c));
-    resources[`${path}/metadata`] = (c) => retrieveMetadata(deps, c.req.raw, target(c));
+    resources[path] = (c) => retrieve(deps, c.req.raw, target(c), requestOf(c));
+    resources[`${path}/metadata`] = (c) => retrieveMetadata(deps, c.req.raw, target(c), requestOf(c));
   }
   resources[`${STUDY}${SERIES}${INSTANCE}/frames/:frames`] = (c) =>
-    retrieveFrames(deps, c.req.raw, target(c) as Required<Target>, c.req.param('frames') ?? '');
+    retrieveFrames(deps, c.req.raw, target(c) as Required<Target>, c.req.param('frames') ?? '', requestOf(c));
 
   const storable = ['/studies', STUDY];
-  for (const path of storable) app.post(ROOT + path, (c) => store(c.req.raw, optionalUids(c).study ?? null, base(c)));
+  for (const path of storable)
+    app.post(ROOT + path, (c) => store(c.req.raw, optionalUids(c).study ?? null, base(c), requestOf(c)));
   for (const [path, answer] of Object.entries(resources)) {
     app.get(ROOT + path, answer);
     app.all(ROOT + path, (c) => {

@@ -2,9 +2,10 @@
  * STOW-RS (PS3.18 section 10.5): each instance is sealed while it arrives, and acknowledged when its rows, the analysis
  * job of its study and the audit events are durable. What arrives before a request breaks off is never acknowledged.
  */
+import type { AuditRequest } from '../../audit/events.ts';
 import { errorOf } from '../../errors.ts';
 import type { PatientRef } from '../../vault/vault.ts';
-import { DOOR_ACTOR } from '../disclosure.ts';
+import { atDoor } from '../disclosure.ts';
 import type { DicomwebDeps } from './deps.ts';
 import { type Received, receiveInstance } from './intake.ts';
 import { parseMediaType, requireAccepted } from './media-types.ts';
@@ -26,20 +27,20 @@ interface Touched {
 }
 
 /** Answers `POST /studies` (`study` null) and `POST /studies/{study}`. `base`: URL of the service. */
-export type Store = (request: Request, study: string | null, base: string) => Promise<Response>;
+export type Store = (request: Request, study: string | null, base: string, asked: AuditRequest) => Promise<Response>;
 
 export function createStore(deps: DicomwebDeps): Store {
   const instances = deps.metrics.counter('abaton_stow_instances_total', 'Instances received by STOW-RS, by outcome.');
   let uploads = 0;
 
-  return async (request, study, base) => {
+  return async (request, study, base, asked) => {
     deps.gate.requireOpen(); // before the first byte is taken
     requireAccepted(request.headers.get('accept') ?? undefined, 'application/dicom+json', 'application/json');
     const parts = partsOf(request, deps.maxInstanceBytes);
     if (uploads >= deps.maxConcurrentUploads) throw errorOf('OVERLOADED', `${uploads} uploads are under way.`);
     uploads++;
     try {
-      const report = await receiveAll(deps, parts, study, (outcome) => instances.add({ outcome }));
+      const report = await receiveAll(deps, asked, parts, study, (outcome) => instances.add({ outcome }));
       const module = JSON.stringify(storeResponse(report, base));
       return new Response(module, {
         status: storeStatus(report),
@@ -68,6 +69,7 @@ function partsOf({ headers, body }: Request, maxPartBytes: number): AsyncIterabl
 
 async function receiveAll(
   deps: DicomwebDeps,
+  asked: AuditRequest,
   parts: AsyncIterable<Part>,
   study: string | null,
   count: (outcome: string) => void,
@@ -113,7 +115,7 @@ async function receiveAll(
   } finally {
     await Promise.all(group.map(({ discard }) => discard())); // none, unless the request failed
     // Groups that are committed stay, acknowledged or not: they are recorded either way.
-    if (touched.size > 0) await deps.trail.recordAll([...touched.values()].map((study) => eventOf(deps, study)));
+    if (touched.size > 0) await deps.trail.recordAll([...touched.values()].map((study) => eventOf(deps, asked, study)));
   }
   if (report.stored.length + report.failed.length === 0) throw errorOf('REQUEST_INVALID', 'The request has no parts.');
   return report;
@@ -127,10 +129,14 @@ async function receivePart(deps: DicomwebDeps, part: Part, study: string | null)
   return { reference, failure: FAILURES.mediaType };
 }
 
-const eventOf = ({ archive }: DicomwebDeps, { studyInstanceUid, patient, counts }: Touched) =>
+const eventOf = (
+  { archive, gate }: DicomwebDeps,
+  asked: AuditRequest,
+  { studyInstanceUid, patient, counts }: Touched,
+) =>
   ({
+    ...atDoor(gate, asked),
     action: 'create',
-    actor: DOOR_ACTOR,
     patient,
     object: { kind: 'study', ref: archive.studyRef(studyInstanceUid) },
     outcome: counts.stored + counts.identical > 0 ? 'success' : 'failure',

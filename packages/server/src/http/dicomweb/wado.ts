@@ -2,6 +2,7 @@
  * WADO-RS (PS3.18 section 10.4): what is stored goes out as it was stored, never transcoded, and every part names its
  * transfer syntax. Nothing is held: a chunk is opened when the client has taken the one before.
  */
+import type { AuditRequest } from '../../audit/events.ts';
 import { errorOf } from '../../errors.ts';
 import type { StoredInstance } from '../../imaging/archive.ts';
 import type { Gate } from '../../tee/gate.ts';
@@ -22,11 +23,16 @@ export interface Target {
 type Sendable = Omit<StoredInstance, 'dataset'>;
 
 /** Answers `/studies/{}`, `/studies/{}/series/{}` and `/studies/{}/series/{}/instances/{}`. */
-export async function retrieve(deps: DicomwebDeps, request: Request, target: Target): Promise<Response> {
+export async function retrieve(
+  deps: DicomwebDeps,
+  request: Request,
+  target: Target,
+  asked: AuditRequest,
+): Promise<Response> {
   deps.gate.requireOpen();
   const instances = await list(deps, target);
   const format = negotiate(request, 'application/dicom', instances, target.instance !== undefined);
-  await permitDisclosure(deps, readEvent(deps, target, instances, { as: 'instances' }));
+  await permitDisclosure(deps, readEvent(deps, asked, target, instances, { as: 'instances' }));
   const typeOf = ({ transferSyntaxUid }: Sendable) => `application/dicom; transfer-syntax=${transferSyntaxUid}`;
   const open = ({ patient, object }: Sendable) => deps.vault.openObject(patient, object);
   if (format === 'single') {
@@ -41,11 +47,16 @@ export async function retrieve(deps: DicomwebDeps, request: Request, target: Tar
 }
 
 /** Answers `…/metadata` at each level: the data sets without their pixel data, in the DICOM JSON Model. */
-export async function retrieveMetadata(deps: DicomwebDeps, request: Request, target: Target): Promise<Response> {
+export async function retrieveMetadata(
+  deps: DicomwebDeps,
+  request: Request,
+  target: Target,
+  asked: AuditRequest,
+): Promise<Response> {
   deps.gate.requireOpen();
   requireAccepted(request.headers.get('accept') ?? undefined, 'application/dicom+json', 'application/json');
   const instances = await list(deps, target);
-  await permitDisclosure(deps, readEvent(deps, target, instances, { as: 'metadata' }));
+  await permitDisclosure(deps, readEvent(deps, asked, target, instances, { as: 'metadata' }));
   async function* body(): AsyncGenerator<Uint8Array> {
     let separator = '[';
     for (const { studyInstanceUid, seriesInstanceUid, sopInstanceUid } of instances) {
@@ -66,6 +77,7 @@ export async function retrieveFrames(
   request: Request,
   target: Required<Target>,
   list: string,
+  asked: AuditRequest,
 ): Promise<Response> {
   deps.gate.requireOpen();
   const instance = await deps.archive.findInstance(target.study, target.series, target.instance);
@@ -74,7 +86,7 @@ export async function retrieveFrames(
   const reader = frameReader(deps, instance);
   const format = negotiate(request, 'application/octet-stream', [{ ...instance, ...reader }], numbers.length === 1);
   const frames = await reader.locate(numbers);
-  await permitDisclosure(deps, readEvent(deps, target, [instance], { as: 'frames', frames: numbers.length }));
+  await permitDisclosure(deps, readEvent(deps, asked, target, [instance], { as: 'frames', frames: numbers.length }));
   const type = `application/octet-stream; transfer-syntax=${reader.transferSyntaxUid}`;
   if (format === 'single') {
     const [frame] = frames;
@@ -144,11 +156,13 @@ function parseFrameList(list: string): number[] {
 
 const readEvent = (
   { archive }: DicomwebDeps,
+  request: AuditRequest,
   target: Target,
   instances: readonly Sendable[],
   facts: { as: string; frames?: number },
 ) => ({
   action: 'read' as const,
+  request,
   patients: instances.map(({ patient }) => patient),
   object: { kind: 'study', ref: archive.studyRef(target.study) },
   facts: { ...facts, instances: instances.length },
