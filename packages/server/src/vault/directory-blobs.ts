@@ -54,17 +54,25 @@ class DirectoryBlobs implements BlobStore {
 
   async *get(key: string, range?: { offset: number; length: number }): AsyncGenerator<Uint8Array> {
     const file = await unavailableIfIo(open(this.#pathOf(key), 'r'));
+    const start = range?.offset ?? 0;
+    const end = range ? start + range.length : Number.POSITIVE_INFINITY;
+    const readAt = async (at: number): Promise<Uint8Array> => {
+      const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
+      const { bytesRead } = await unavailableIfIo(file.read(buffer, 0, buffer.length, at));
+      return buffer.subarray(0, bytesRead);
+    };
+    let next = readAt(start);
     try {
-      let at = range?.offset ?? 0;
-      const end = range ? at + range.length : Number.POSITIVE_INFINITY;
-      while (at < end) {
-        const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
-        const { bytesRead } = await unavailableIfIo(file.read(buffer, 0, buffer.length, at));
-        if (bytesRead === 0) return;
-        at += bytesRead;
-        yield buffer.subarray(0, bytesRead);
+      for (let at = start; ; ) {
+        const piece = await next;
+        at += piece.length;
+        if (piece.length === 0) return;
+        next = readAt(at); // while this piece is being opened
+        next.catch(() => undefined); // reported when its turn comes
+        yield piece;
       }
     } finally {
+      await next.catch(() => undefined);
       await file.close();
     }
   }
@@ -102,17 +110,27 @@ class DirectoryBlobs implements BlobStore {
 async function writeAll(file: FileHandle, pieces: AsyncIterable<Uint8Array>): Promise<{ key: string; bytes: number }> {
   const hash = createHash('sha256');
   let bytes = 0;
+  let written: Promise<void> = Promise.resolve();
   try {
     for await (const piece of pieces) {
+      await written;
+      written = unavailableIfIo(writePiece(file, piece, bytes)); // while the next piece is sealed
+      written.catch(() => undefined); // reported by the wait for it
       hash.update(piece);
-      await unavailableIfIo(file.writeFile(piece)); // goes on from the current position until all of it is written
       bytes += piece.length;
     }
+    await written;
     await unavailableIfIo(file.datasync());
   } finally {
+    await written.catch(() => undefined);
     await file.close();
   }
   return { key: hash.digest('hex'), bytes };
+}
+
+async function writePiece(file: FileHandle, piece: Uint8Array, position: number): Promise<void> {
+  for (let at = 0; at < piece.length; )
+    at += (await file.write(piece, at, piece.length - at, position + at)).bytesWritten;
 }
 
 /** Errors of the file system (they have an errno) become STORE_UNAVAILABLE without the path; others pass. */

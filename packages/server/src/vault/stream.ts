@@ -66,9 +66,9 @@ export async function* sealStream(
   const key = streamKey(objectKey, header);
   const seal = (index: number, last: boolean, chunk: Uint8Array) => {
     const cipher = createCipheriv('aes-256-gcm', key, nonceOf(index, last));
-    return Buffer.concat([cipher.update(chunk), cipher.final(), cipher.getAuthTag()]);
+    const sealed = [cipher.update(chunk), cipher.final(), cipher.getAuthTag()];
+    return Buffer.concat(index === 0 ? [header, ...sealed] : sealed);
   };
-  yield header;
   const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
   let filled = 0;
   let index = 0;
@@ -147,16 +147,18 @@ function openChunk(key: Uint8Array, nonce: Uint8Array, sealed: Buffer): Buffer {
 function exactReader(source: AsyncIterator<Uint8Array>): (bytes: number) => Promise<Buffer> {
   let rest: Buffer = Buffer.alloc(0);
   return async (bytes) => {
-    const pieces = [rest];
-    let have = rest.length;
-    while (have < bytes) {
+    const parts: Buffer[] = [];
+    for (let missing = bytes; ; ) {
+      const part = rest.subarray(0, missing);
+      parts.push(part);
+      rest = rest.subarray(part.length);
+      missing -= part.length;
+      if (missing === 0) break;
       const { done, value } = await source.next();
       if (done) break;
-      pieces.push(Buffer.from(value.buffer, value.byteOffset, value.length));
-      have += value.length;
+      rest = Buffer.from(value.buffer, value.byteOffset, value.length);
     }
-    const all = pieces.length === 1 ? rest : Buffer.concat(pieces, have);
-    rest = all.subarray(bytes);
-    return all.subarray(0, bytes);
+    // What lies in one piece is not copied.
+    return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
   };
 }
