@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { verifyLogProof } from '@abaton/verify';
+import { createLogKeys } from '../packages/server/src/audit/log-keys.ts';
 import { openTileLog, type TileLog } from '../packages/server/src/audit/tile-log.ts';
 import type { Figures } from './main.ts';
 import { mean, quantile } from './statistics.ts';
@@ -22,6 +23,9 @@ const MANY = 256;
 const SIZES = [10_000, 100_000, 1_000_000];
 const BUILD_CALLERS = 4_096; // as many as one commit takes
 const PROOFS = 300;
+
+const KEYS = createLogKeys('bench.example/audit', new Uint8Array(32).fill(1));
+const ORIGIN = KEYS.originOf(2026);
 
 const entryOf = (n: number): Buffer => Buffer.from(`{"n":${n}}`.padEnd(ENTRY_BYTES, ' '));
 
@@ -59,8 +63,7 @@ export async function run(): Promise<Figures> {
   }
 }
 
-const open = (dir: string): Promise<TileLog> =>
-  openTileLog({ dir, origin: 'bench.example/audit', seed: new Uint8Array(32).fill(1) });
+const open = (dir: string): Promise<TileLog> => openTileLog({ dir, origin: ORIGIN, signers: KEYS.signersOf(2026, []) }); // both signatures of the server
 
 /** Log and bare loop in turns, so that a disk that changes its pace does so for both. Rates are medians of the rounds. */
 async function compare(dir: string, callers: number) {

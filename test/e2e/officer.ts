@@ -17,7 +17,11 @@ export interface Officer {
 
 const NAME = 'security.officer';
 
-export function enrolOfficer({ dir, trust, softTee }: Stack, contacts: readonly string[] = []): Officer {
+export function enrolOfficer(
+  { dir, trust, softTee }: Stack,
+  contacts: readonly string[] = [],
+  witnesses: readonly { url?: string; vkey: string }[] = [],
+): Officer {
   const { privateKey } = generateKeyPairSync('ed25519');
   const keyFile = join(dir, 'officer.pem');
   writeFileSync(keyFile, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
@@ -26,6 +30,7 @@ export function enrolOfficer({ dir, trust, softTee }: Stack, contacts: readonly 
     readFileSync(join(root, 'abaton.yaml'), 'utf8'),
     `officers:\n  - { name: A. Officer, role: security-officer, public_key: ${vkeyOf(NAME, privateKey)} }`,
     ...(contacts.length > 0 ? [`security_contacts: ${JSON.stringify(contacts)}`] : []),
+    ...(witnesses.length > 0 ? [`witnesses: ${JSON.stringify(witnesses)}`] : []),
   ];
   writeFileSync(manifestFile, `${lines.join('\n')}\n`);
   return {

@@ -38,6 +38,7 @@ export interface Stack {
   serverLog: string;
   softTee: SoftTeeProcess;
   trust(): VerifyOptions;
+  freePort(): Promise<number>;
   startServer(env?: NodeJS.ProcessEnv): Promise<ServerProcess>;
   close(): Promise<void>;
 }
@@ -126,6 +127,7 @@ export async function startStack({ softTeeArgs = [] as string[] } = {}): Promise
     dataDir,
     serverLog,
     softTee,
+    freePort,
     trust: () => ({
       url: `https://127.0.0.1:${port}`,
       policy: parsePolicy(softTee.policy),

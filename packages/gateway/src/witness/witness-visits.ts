@@ -4,7 +4,6 @@
  * When the server shows less, or something else, it brings the note that it holds instead: that proves to the server, and to
  * whoever reads it, that a longer or another history was signed under its key.
  */
-import type { ClientCode } from '@abaton/client';
 import {
   type Checkpoint,
   HASH_BYTES,

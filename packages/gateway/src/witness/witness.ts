@@ -14,9 +14,9 @@ import {
 } from '@abaton/verify';
 import { type Logger, traceOf } from '../log.ts';
 import { isDiskError } from '../queue/durable.ts';
-import { type Head, openHeads } from './heads.ts';
+import { type Head, type Heads, openHeads } from './heads.ts';
 import { type AddCheckpoint, formatAddCheckpoint, parseAddCheckpoint } from './request.ts';
-import type { TrustedLogs } from './trusted-logs.ts';
+import { parseYearly, type TrustedLogs } from './trusted-logs.ts';
 
 /** An answer of HTTP, as tlog-witness has it. */
 export interface WitnessAnswer {
@@ -107,7 +107,8 @@ export async function openWitness(options: WitnessOptions): Promise<Witness> {
     const held = heads.of(checkpoint.origin);
     if (oldSize !== (held?.size ?? 0))
       return { status: 409, contentType: 'text/x.tlog.size', body: `${held?.size ?? 0}\n` };
-    const why = inconsistencyOf(request, held);
+    const before = held ? null : newestBefore(heads, checkpoint.origin);
+    const why = inconsistencyOf(request, held) ?? (before && forgottenYearOf(checkpoint, before));
     if (why === null) return cosign(request, logLines);
     logger.error('checkpoint-inconsistent', {
       origin: checkpoint.origin,
@@ -155,6 +156,26 @@ function verifiedLines({ text: signed, signatures }: AddCheckpoint, keys: readon
     return null;
   }
   return lines.size > 0 ? [...lines].join('') : null;
+}
+
+/** Of the logs of earlier years of the same family, the newest that was cosigned. */
+function newestBefore(heads: Heads, origin: string): Head | null {
+  const log = parseYearly(origin);
+  if (!log) return null;
+  const earlier = heads.origins().filter((other) => {
+    const of = parseYearly(other);
+    return of?.family === log.family && of.year < log.year;
+  });
+  return heads.of(earlier.sort().at(-1) ?? '');
+}
+
+/**
+ * The log of a new year says in each checkpoint what it continues (server, yearly-log.ts: `previous <origin> <size> <root>`).
+ * Without that, a host that takes the log away at New Year would have one whose name nobody knows. Null: it is what is held.
+ */
+function forgottenYearOf({ extensions }: Checkpoint, { origin, size, root }: Head): string | null {
+  const line = `previous ${origin} ${size} ${Buffer.from(root).toString('base64')}`;
+  return extensions.includes(line) ? null : 'It does not continue the log of the year before, as that was cosigned.';
 }
 
 /** Null: the checkpoint continues what is held. */
