@@ -8,6 +8,9 @@ import { accessSync, constants, mkdirSync, readFileSync, unwatchFile, watchFile 
 import { join } from 'node:path';
 import { AbatonError } from '@abaton/verify';
 import { ACCESS_POLICY_SHA256 } from './access-policy.ts';
+import { openAuditIndex } from './audit/audit-index.ts';
+import { AuditKeys } from './audit/audit-keys.ts';
+import { createAuditReader } from './audit/audit-reader.ts';
 import { createAuditTrail } from './audit/audit-trail.ts';
 import { createDenials } from './audit/denials.ts';
 import { openTileLog } from './audit/tile-log.ts';
@@ -36,6 +39,7 @@ import { detectIsolation, requireIsolation } from './models/isolation.ts';
 import { loadRegistry } from './models/registry.ts';
 import { createRouter } from './models/router.ts';
 import { createModelRuntime } from './models/runtime.ts';
+import { accountOrder, exportOrder } from './officers/audit-orders.ts';
 import { createOrderDesk } from './officers/order-desk.ts';
 import { openAttestation } from './open-attestation.ts';
 import { openState, verifyLogPresent } from './open-state.ts';
@@ -168,9 +172,19 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   app.route('/', analysisRoutes({ gate, archive, trail, log }));
   app.route('/', fhirRoutes({ gate, archive, trail }));
   app.route('/', incidentRoutes({ desk: attestation.desk, gate }));
+  const auditKeys = new AuditKeys(keys.auditEvents, tenant);
+  const index = openAuditIndex({ db: state.db, log, origin });
+  const audit = {
+    keys: auditKeys,
+    index,
+    reader: createAuditReader({ log, keys: auditKeys, accounting: state.keys.accounting }),
+    requireOpen: () => void gate.requireOpen(),
+    patientRef: (issuer: string, patientId: string) => vault.patientRef(tenant, issuer, patientId),
+    nowMs,
+  };
   const orders = createOrderDesk({
     officers: manifest.content.officers ?? [],
-    handlers: {},
+    handlers: { account: accountOrder(audit), 'audit-export': exportOrder(audit) },
     log,
     trail,
     denials,
@@ -223,6 +237,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
       await worker.stop();
       await runtime.close();
       await denials.stop();
+      await index.stop();
       await log.close();
       await state.close();
     },

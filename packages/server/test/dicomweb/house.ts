@@ -7,7 +7,11 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startSoftTee } from '@abaton/soft-tee';
+import { openAuditIndex } from '../../src/audit/audit-index.ts';
+import { AuditKeys } from '../../src/audit/audit-keys.ts';
+import { createAuditReader } from '../../src/audit/audit-reader.ts';
 import { createAuditTrail } from '../../src/audit/audit-trail.ts';
+import { createDenials } from '../../src/audit/denials.ts';
 import { openDisk } from '../../src/audit/disk.ts';
 import type { AuditEvent, AuditTrail } from '../../src/audit/events.ts';
 import { openTileLog } from '../../src/audit/tile-log.ts';
@@ -17,13 +21,17 @@ import { createApp } from '../../src/http/app.ts';
 import type { DicomwebDeps } from '../../src/http/dicomweb/deps.ts';
 import { dicomwebRoutes } from '../../src/http/dicomweb/routes.ts';
 import { fhirRoutes } from '../../src/http/fhir-routes.ts';
+import { orderRoutes } from '../../src/http/order-routes.ts';
 import { openDoor } from '../../src/http/server.ts';
 import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
+import { accountOrder, exportOrder } from '../../src/officers/audit-orders.ts';
+import { createOrderDesk } from '../../src/officers/order-desk.ts';
 import { openState } from '../../src/open-state.ts';
 import { openGuestAgent } from '../../src/tee/agent-client.ts';
 import { createGateKeeper } from '../../src/tee/gate-keeper.ts';
 import type { SelfAttestation } from '../../src/tee/self-attestation.ts';
+import { createOfficer } from '../officers/support.ts';
 import { HOST_CLOCK, NO_LATCH } from '../tee/no-latch.ts';
 
 export type House = Awaited<ReturnType<typeof openHouse>>;
@@ -101,7 +109,11 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
       throw errorOf('AGENT_UNAVAILABLE', 'not in this test');
     },
   };
-  const app = createApp({ evidence, monitor, metrics, log, readTile: async () => null, gate, version: 'test', logger });
+  const denials = createDenials(sealed);
+  const app = createApp({
+    ...{ evidence, monitor, metrics, log, gate, version: 'test', logger, denials },
+    readTile: async () => null,
+  });
   const deps: DicomwebDeps = {
     gate,
     vault,
@@ -117,6 +129,19 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
   app.route('/', dicomwebRoutes(deps));
   app.route('/', analysisRoutes({ gate, archive, trail, log }));
   app.route('/', fhirRoutes({ gate, archive, trail }));
+
+  const officer = createOfficer('hospital.example/officer');
+  const keys = new AuditKeys(auditKey, tenant);
+  const index = openAuditIndex({ db: state.db, log, origin: 'test/log' });
+  const reader = createAuditReader({ log, keys, accounting: state.keys.accounting });
+  const patientRef = (issuer: string, patientId: string) => vault.patientRef(tenant, issuer, patientId);
+  const audit = { keys, index, reader, patientRef, nowMs, requireOpen: () => void gate.requireOpen() };
+  const desk = createOrderDesk({
+    officers: [{ name: 'Officer', role: 'privacy-officer', public_key: officer.vkey }],
+    handlers: { account: accountOrder(audit), 'audit-export': exportOrder(audit) },
+    ...{ log, trail, denials, nowMs },
+  });
+  app.route('/', orderRoutes({ desk }));
 
   const socket = join(dir, 'agent.sock');
   const tee = await startSoftTee({ state: join(dir, 'tee'), socket, compose: '{"name":"dicomweb"}' });
@@ -136,9 +161,14 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
     archive,
     vault,
     queue,
+    dir,
+    app,
     keys: state.keys,
-    auditKey,
-    tenant,
+    db: state.db,
+    trail,
+    reader,
+    officer,
+    denials,
     log,
     deps,
     /** Names of the blobs, finished or not. */
@@ -148,6 +178,8 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
     },
     async close() {
       await door.close(0);
+      await denials.stop();
+      await index.stop();
       await log.close();
       await state.close();
       await rm(dir, { recursive: true });
