@@ -37,6 +37,9 @@ function encodeBase32(bytes: Uint8Array): string {
 export class AuditKeys {
   readonly #auditKey: Uint8Array;
   readonly #tenant: string;
+  /** Derived once, since each entry needs them: by epoch; and of the boot asked for last. */
+  readonly #pidKeys = new Map<number, Uint8Array>();
+  #detailKeyOf: { boot: string; key: Uint8Array } | null = null;
 
   constructor(auditKey: Uint8Array, tenant: string) {
     this.#auditKey = auditKey;
@@ -45,7 +48,11 @@ export class AuditKeys {
 
   /** The patient's pseudonym of that epoch, 26 characters. It is PHI: it goes into entries, never into public places. */
   pid(patient: PatientRef, epoch: number): string {
-    const key = deriveKey(this.#auditKey, JSON.stringify(['abaton/audit-pid/v1', this.#tenant, epoch]));
+    let key = this.#pidKeys.get(epoch);
+    if (!key) {
+      key = deriveKey(this.#auditKey, JSON.stringify(['abaton/audit-pid/v1', this.#tenant, epoch]));
+      this.#pidKeys.set(epoch, key);
+    }
     const mac = createHmac('sha256', key)
       .update(JSON.stringify(['audit/v1', this.#tenant, patient]))
       .digest();
@@ -57,7 +64,7 @@ export class AuditKeys {
    * patient is concerned. Returns base64url.
    */
   sealDetail(boot: string, entry: object, detail: object, accountingKey: AccountingKey | null): string {
-    const [context, plaintext] = [[canonicalize(entry)], Buffer.from(canonicalize(detail))];
+    const [context, plaintext] = [[canonicalize(entry)], Buffer.from(JSON.stringify(detail))];
     const sealed = accountingKey
       ? Buffer.concat([
           Uint8Array.of(ACCOUNTING_VERSION),
@@ -84,6 +91,11 @@ export class AuditKeys {
   }
 
   #detailKey(boot: string): Uint8Array {
-    return deriveKey(this.#auditKey, JSON.stringify(['abaton/audit-detail/v1', this.#tenant, boot]));
+    if (this.#detailKeyOf?.boot !== boot)
+      this.#detailKeyOf = {
+        boot,
+        key: deriveKey(this.#auditKey, JSON.stringify(['abaton/audit-detail/v1', this.#tenant, boot])),
+      };
+    return this.#detailKeyOf.key;
   }
 }
