@@ -3,7 +3,7 @@
  * clear, for whoever is given the entry with its proof; the sealed detail is a FHIR AuditEvent (audit-event.ts).
  */
 import { randomBytes } from 'node:crypto';
-import { canonicalize, parseVkey } from '@abaton/verify';
+import { AbatonError, canonicalize, parseVkey } from '@abaton/verify';
 import { errorOf } from '../errors.ts';
 import type { AccountingKey, AccountingKeys } from '../vault/keys.ts';
 import type { PatientRef } from '../vault/vault.ts';
@@ -93,6 +93,7 @@ export function createAuditTrail(options: AuditTrailOptions): OpenAuditTrail {
     try {
       return await accounting.forRecording(patient);
     } catch (cause) {
+      if (cause instanceof AbatonError && cause.code === 'SEAL_BROKEN') throw cause; // no retry mends it
       throw errorOf('AUDIT_UNAVAILABLE', 'The accounting key of a patient cannot be had.', { cause });
     }
   };

@@ -11,6 +11,7 @@ import { type AuditEntry, type AuditTrailOptions, createAuditTrail } from '../..
 import { recordBoot } from '../../src/audit/boot-entry.ts';
 import type { AuditEvent } from '../../src/audit/events.ts';
 import type { TileLog } from '../../src/audit/tile-log.ts';
+import { errorOf } from '../../src/errors.ts';
 import { type AccountingKeys, KeyHierarchy } from '../../src/vault/keys.ts';
 import { migrate } from '../../src/vault/migrations.ts';
 import { openSqlite } from '../../src/vault/sqlite.ts';
@@ -158,7 +159,14 @@ test('what the log says of a patient opens until the accounting key is destroyed
   const trail = trailBeforeKeys(log);
   await trail.record({ ...EVENT, patient: null });
   await assert.rejects(trail.record(EVENT), { code: 'AUDIT_UNAVAILABLE' });
-  assert.equal(log.size(), 1, 'nothing of a patient before the keys are open');
+  for (const [thrown, code] of [
+    [errorOf('STORE_UNAVAILABLE', 'no disk'), 'AUDIT_UNAVAILABLE'],
+    [errorOf('SEAL_BROKEN', 'changed'), 'SEAL_BROKEN'],
+  ] as const) {
+    trail.useAccountingKeys({ ...accounting, forRecording: () => Promise.reject(thrown) });
+    await assert.rejects(trail.recordAll([{ ...EVENT, patient: null }, EVENT]), { code });
+  }
+  assert.equal(log.size(), 1, 'nothing of a patient, or beside it, before the keys are open');
   trail.useAccountingKeys(hierarchy.accounting);
   await trail.record(EVENT);
   await hierarchy.rotate(randomBytes(32));
