@@ -11,6 +11,9 @@ import { root, type Stack } from './stack.ts';
 export interface Officer {
   /** For ABATON_MANIFEST: that of the checkout, with the officer and the contacts. */
   manifestFile: string;
+  /** The signing key, and the name that stands in its verifier key. */
+  keyFile: string;
+  keyName: string;
   /** Ends every open incident of the server. Throws what the command says when it does not end with 0. */
   resolveAll(cause: string): Promise<string[]>;
 }
@@ -35,6 +38,8 @@ export function enrolOfficer(
   writeFileSync(manifestFile, `${lines.join('\n')}\n`);
   return {
     manifestFile,
+    keyFile,
+    keyName: NAME,
     async resolveAll(cause) {
       const { url } = trust();
       const ids = (await readIncidents(url)).filter(({ state }) => state === 'open').map(({ id }) => id);

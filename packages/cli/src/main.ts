@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { runAnalyze } from './analyze-command.ts';
 import { runAuditKey, runAuditVerify } from './audit-command.ts';
+import { runAuditAccount, runAuditExport } from './audit-order-command.ts';
 import { flagOf } from './evidence-files.ts';
 import { EXIT, exitCodeOf, jsonOfError, messageOf } from './exit.ts';
 import { runGateway } from './gateway-command.ts';
@@ -124,6 +125,27 @@ audit
   .description('print the verifier keys that lie beside a log of Abaton')
   .requiredOption('--log <DIR>', "the server's audit directory")
   .action((flags) => run(Promise.try(() => runAuditKey(flags))));
+
+const addOfficerOptions = (command: Command): Command =>
+  addTrustOptions(command)
+    .requiredOption('--url <URL>', 'the server, such as https://localhost:8443')
+    .requiredOption('--key <FILE>', "the officer's signing key")
+    .requiredOption('--name <NAME>', 'name of the officer in the verifier key of the manifest')
+    .option('--from <DATE>', 'first day or instant, such as 2026-08-20 (UTC)')
+    .option('--to <DATE>', 'last day or instant')
+    .option('--json', 'print one JSON object and nothing else');
+
+addOfficerOptions(
+  audit.command('account').description('verify, then print who received what of one patient (45 CFR 164.528)'),
+)
+  .requiredOption('--patient <ID>', 'Patient ID (0010,0020)')
+  .option('--issuer <TEXT>', 'Issuer of Patient ID (0010,0021), where there is one')
+  .action((flags) => run(runAuditAccount(flags)));
+
+addOfficerOptions(audit.command('export').description('verify, then write the log to a file, patients as pseudonyms'))
+  .requiredOption('--format <FORMAT>', 'fhir (ndjson of AuditEvent), dicom (audit messages of PS3.15, XML) or csv')
+  .requiredOption('--out <FILE>', 'where to')
+  .action((flags) => run(runAuditExport(flags)));
 
 addTrustOptions(
   program

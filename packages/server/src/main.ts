@@ -8,6 +8,9 @@ import { accessSync, constants, mkdirSync, readFileSync, unwatchFile, watchFile 
 import { join } from 'node:path';
 import { AbatonError } from '@abaton/verify';
 import { ACCESS_POLICY_SHA256 } from './access-policy.ts';
+import { openAuditIndex } from './audit/audit-index.ts';
+import { AuditKeys } from './audit/audit-keys.ts';
+import { createAuditReader } from './audit/audit-reader.ts';
 import { createAuditTrail } from './audit/audit-trail.ts';
 import { createDenials } from './audit/denials.ts';
 import { createLogKeys } from './audit/log-keys.ts';
@@ -41,6 +44,7 @@ import { detectIsolation, requireIsolation } from './models/isolation.ts';
 import { loadRegistry } from './models/registry.ts';
 import { createRouter } from './models/router.ts';
 import { createModelRuntime } from './models/runtime.ts';
+import { accountOrder, exportOrder } from './officers/audit-orders.ts';
 import { createOrderDesk } from './officers/order-desk.ts';
 import { openAttestation } from './open-attestation.ts';
 import { openDatabase, openSharedVault, openVault, type State, verifyLogPresent } from './open-state.ts';
@@ -201,9 +205,23 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   app.route('/', incidentRoutes({ desk: attestation.desk, gate }));
   app.route('/', witnessRoutes({ witnessing: attestation.witnessing }));
   app.route('/', keyholderRoutes({ desk: keyholder }));
+  const auditKeys = new AuditKeys(keys.auditEvents, tenant);
+  const index = openAuditIndex({ db, trees: () => log.trees() });
+  const audit = {
+    keys: auditKeys,
+    index,
+    reader: createAuditReader({
+      trees: () => log.trees(),
+      keys: auditKeys,
+      accounting: later(() => opened().keys.accounting),
+    }),
+    requireOpen: () => void gate.requireOpen(),
+    patientRef: (issuer: string, patientId: string) => vault.patientRef(tenant, issuer, patientId),
+    nowMs,
+  };
   const orders = createOrderDesk({
     officers: manifest.content.officers ?? [],
-    handlers: {},
+    handlers: { account: accountOrder(audit), 'audit-export': exportOrder(audit) },
     log,
     trail,
     denials,
@@ -268,6 +286,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
       await worker?.stop();
       await runtime.close();
       await denials.stop();
+      await index.stop();
       await log.close();
       await db.close();
     },

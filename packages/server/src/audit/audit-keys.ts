@@ -11,7 +11,7 @@
  * | offset | length | meaning |
  * |---:|---:|---|
  * | 0 | 1 | version: 1, the envelope of the boot's key begins here; 2, accounting key |
- * | 1 | 8 | version 2: id of the accounting key, HKDF(key, "abaton/accounting-key/v1/id")[:8] |
+ * | 1 | 8 | version 2: id of the accounting key |
  * | 9 | n | version 2: the envelope (envelope.ts) |
  *
  * A detail opens only within its own entry.
@@ -19,6 +19,7 @@
 import { createHmac } from 'node:crypto';
 import { canonicalize } from '@abaton/verify';
 import { deriveKey, openEnvelope, sealEnvelope } from '../vault/envelope.ts';
+import type { AccountingKey, AccountingKeys } from '../vault/keys.ts';
 import type { PatientRef } from '../vault/vault.ts';
 
 /** RFC 4648 §6, lower case, without padding. */
@@ -36,6 +37,9 @@ function encodeBase32(bytes: Uint8Array): string {
 export class AuditKeys {
   readonly #auditKey: Uint8Array;
   readonly #tenant: string;
+  /** Derived once, since each entry needs them: by epoch; and of the boot asked for last. */
+  readonly #pidKeys = new Map<number, Uint8Array>();
+  #detailKeyOf: { boot: string; key: Uint8Array } | null = null;
 
   constructor(auditKey: Uint8Array, tenant: string) {
     this.#auditKey = auditKey;
@@ -44,7 +48,11 @@ export class AuditKeys {
 
   /** The patient's pseudonym of that epoch, 26 characters. It is PHI: it goes into entries, never into public places. */
   pid(patient: PatientRef, epoch: number): string {
-    const key = deriveKey(this.#auditKey, JSON.stringify(['abaton/audit-pid/v1', this.#tenant, epoch]));
+    let key = this.#pidKeys.get(epoch);
+    if (!key) {
+      key = deriveKey(this.#auditKey, JSON.stringify(['abaton/audit-pid/v1', this.#tenant, epoch]));
+      this.#pidKeys.set(epoch, key);
+    }
     const mac = createHmac('sha256', key)
       .update(JSON.stringify(['audit/v1', this.#tenant, patient]))
       .digest();
@@ -55,38 +63,39 @@ export class AuditKeys {
    * `entry`: the entry without its detail, which is authenticated with it. `accountingKey`: of the patient; null when no
    * patient is concerned. Returns base64url.
    */
-  sealDetail(boot: string, entry: object, detail: object, accountingKey: Uint8Array | null): string {
-    const [context, plaintext] = [[canonicalize(entry)], Buffer.from(canonicalize(detail))];
+  sealDetail(boot: string, entry: object, detail: object, accountingKey: AccountingKey | null): string {
+    const [context, plaintext] = [[canonicalize(entry)], Buffer.from(JSON.stringify(detail))];
     const sealed = accountingKey
       ? Buffer.concat([
           Uint8Array.of(ACCOUNTING_VERSION),
-          keyIdOf(accountingKey),
-          sealEnvelope(detailKeyOf(accountingKey), context, plaintext),
+          accountingKey.id,
+          sealEnvelope(accountingKey.detail, context, plaintext),
         ])
       : sealEnvelope(this.#detailKey(boot), context, plaintext);
     return Buffer.from(sealed).toString('base64url');
   }
 
   /**
-   * Opens the detail of an entry text as it stands in the log. `accountingKey`: of the patient that it is about, if there
-   * is one. Null when there is no detail, or it is sealed under another accounting key than that: it was destroyed. Throws
-   * SEAL_BROKEN.
+   * Opens the detail of an entry text as it stands in the log. `find`: how the accounting key of that id is had. Null when
+   * there is no detail, or the accounting key that it needs was destroyed. Throws SEAL_BROKEN.
    */
-  openDetail(entryText: string, accountingKey: Uint8Array | null = null): Record<string, unknown> | null {
+  async openDetail(entryText: string, find: AccountingKeys['find']): Promise<Record<string, unknown> | null> {
     const { detail, ...entry } = JSON.parse(entryText);
     if (detail === null) return null;
     const sealed = Buffer.from(detail, 'base64url');
     const open = (key: Uint8Array, envelope: Uint8Array) =>
       JSON.parse(Buffer.from(openEnvelope(key, [canonicalize(entry)], envelope)).toString());
     if (sealed[0] !== ACCOUNTING_VERSION) return open(this.#detailKey(entry.boot), sealed);
-    if (!accountingKey || !sealed.subarray(1, ENVELOPE_AT).equals(keyIdOf(accountingKey))) return null;
-    return open(detailKeyOf(accountingKey), sealed.subarray(ENVELOPE_AT));
+    const key = await find(sealed.subarray(1, ENVELOPE_AT));
+    return key && open(key.detail, sealed.subarray(ENVELOPE_AT));
   }
 
   #detailKey(boot: string): Uint8Array {
-    return deriveKey(this.#auditKey, JSON.stringify(['abaton/audit-detail/v1', this.#tenant, boot]));
+    if (this.#detailKeyOf?.boot !== boot)
+      this.#detailKeyOf = {
+        boot,
+        key: deriveKey(this.#auditKey, JSON.stringify(['abaton/audit-detail/v1', this.#tenant, boot])),
+      };
+    return this.#detailKeyOf.key;
   }
 }
-
-const detailKeyOf = (key: Uint8Array) => deriveKey(key, 'abaton/accounting-key/v1/detail');
-const keyIdOf = (key: Uint8Array) => deriveKey(key, 'abaton/accounting-key/v1/id').subarray(0, KEY_ID_BYTES);

@@ -3,9 +3,9 @@
  * clear, for whoever is given the entry with its proof; the sealed detail is a FHIR AuditEvent (audit-event.ts).
  */
 import { randomBytes } from 'node:crypto';
-import { canonicalize, parseVkey } from '@abaton/verify';
+import { AbatonError, canonicalize, parseVkey } from '@abaton/verify';
 import { errorOf } from '../errors.ts';
-import type { AccountingKeys } from '../vault/keys.ts';
+import type { AccountingKey, AccountingKeys } from '../vault/keys.ts';
 import type { PatientRef } from '../vault/vault.ts';
 import { buildAuditEvent } from './audit-event.ts';
 import { AuditKeys } from './audit-keys.ts';
@@ -37,7 +37,7 @@ export interface AuditEntry {
 export type AuditFrame = Omit<AuditEntry, 'detail'>;
 
 /** Begins with 1; later epochs come with the rotation of keys. */
-const PID_EPOCH = 1;
+export const PID_EPOCH = 1;
 const SALT_BYTES = 16;
 
 export interface AuditTrailOptions {
@@ -65,7 +65,7 @@ export function createAuditTrail(options: AuditTrailOptions): OpenAuditTrail {
   let lastMs = options.lastEntryMs;
   let accounting: AccountingKeys | null = null;
 
-  const format = (event: AuditEvent, accountingKey: Uint8Array | null): string => {
+  const format = (event: AuditEvent, accountingKey: AccountingKey | null): string => {
     const { action, actor, patient, object, outcome, facts = {} } = event;
     lastMs = Math.max(lastMs, nowMs());
     const frame: AuditFrame = {
@@ -92,16 +92,17 @@ export function createAuditTrail(options: AuditTrailOptions): OpenAuditTrail {
   };
 
   // Formatted and queued in one turn: their order in the log is the order of their times.
-  const append = (event: AuditEvent, accountingKey: Uint8Array | null) => {
+  const append = (event: AuditEvent, accountingKey: AccountingKey | null) => {
     const entry = Buffer.from(format(event, accountingKey));
     log.begin(new Date(lastMs).getUTCFullYear(), firstOfYear);
     return log.append(entry);
   };
-  const keyOf = async (patient: PatientRef): Promise<Uint8Array> => {
+  const keyOf = async (patient: PatientRef): Promise<AccountingKey> => {
     if (!accounting) throw errorOf('AUDIT_UNAVAILABLE', 'The accounting keys of patients are not open yet.');
     try {
       return await accounting.forRecording(patient);
     } catch (cause) {
+      if (cause instanceof AbatonError && cause.code === 'SEAL_BROKEN') throw cause; // no retry mends it
       throw errorOf('AUDIT_UNAVAILABLE', 'The accounting key of a patient cannot be had.', { cause });
     }
   };

@@ -55,7 +55,10 @@ export interface AuditEvent {
 export const purposeIn = (mode: string): string | null => (mode === 'phi' ? null : 'HTEST');
 
 export interface AuditTrail {
-  /** On return the event is durable in the log. Throws AUDIT_UNAVAILABLE, and then nothing may be disclosed. */
+  /**
+   * On return the event is durable in the log. Throws AUDIT_UNAVAILABLE, or SEAL_BROKEN when the patient's accounting key does
+   * not open, and then nothing may be disclosed.
+   */
   record(event: AuditEvent): Promise<LogPosition>;
   recordAll(events: readonly AuditEvent[]): Promise<LogPosition[]>;
 }

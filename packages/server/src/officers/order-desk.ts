@@ -63,11 +63,13 @@ export interface OrderDeskOptions {
   /** Resolves when the witnesses have cosigned a checkpoint over that entry. Absent: there are none. */
   witnessed?: (entry: LogPosition) => Promise<void>;
   nowMs: () => number;
+  /** For tests: another table. */
+  offices?: typeof ORDER_OFFICES;
 }
 
 /** Throws MANIFEST_INVALID when an officer's key is none. */
 export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
-  const { handlers, log, trail, denials, witnessed = async () => {}, nowMs } = options;
+  const { handlers, log, trail, denials, witnessed = async () => {}, nowMs, offices: table = ORDER_OFFICES } = options;
   const signers = parseSigners(options.officers, OFFICES);
   const used = createUsedOrders(log, nowMs);
 
@@ -83,7 +85,7 @@ export function createOrderDesk(options: OrderDeskOptions): OrderDesk {
     const { order, ...signed } = parseOfficerOrder(text);
     verifyOursAndFresh(signed, { logVkeys: log.vkeys(), nowMs: nowMs() }, ORDER);
     const handler = Object.hasOwn(handlers, order.do) ? handlers[order.do] : undefined;
-    const offices: readonly string[] = (Object.hasOwn(ORDER_OFFICES, order.do) && ORDER_OFFICES[order.do]) || [];
+    const offices: readonly string[] = (Object.hasOwn(table, order.do) && table[order.do]) || [];
     if (!handler || offices.length === 0) throw noteInvalid(ORDER, 'this server knows no such order');
     if (!offices.includes(signer.role)) throw noteInvalid(ORDER, `a ${signer.role} cannot give it`);
     const prepared = handler(order);

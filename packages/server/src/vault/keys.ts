@@ -23,12 +23,20 @@ export interface PatientKeys {
   value: Uint8Array;
 }
 
+/** What the audit log seals an entry about a patient under. */
+export interface AccountingKey {
+  /** 8 bytes, derived from the key: stands in the entry, and says which key opens it. */
+  id: Uint8Array;
+  /** Seals details of entries. */
+  detail: Uint8Array;
+}
+
 /** Whoever keeps accounting keys, as the audit log sees it. */
 export interface AccountingKeys {
-  /** 32 bytes; made, and durable on return, when the patient has none. */
-  forRecording(patient: PatientRef): Promise<Uint8Array>;
-  /** Null when the patient has none, or no more. Throws SEAL_BROKEN. */
-  find(patient: PatientRef): Promise<Uint8Array | null>;
+  /** Made, and durable on return, when the patient has none. */
+  forRecording(patient: PatientRef): Promise<AccountingKey>;
+  /** By the id that an entry names. Null when there is none: it was destroyed. Throws SEAL_BROKEN. */
+  find(id: Uint8Array): Promise<AccountingKey | null>;
 }
 
 /** 32 bytes each, from the guest agent and from the keyholder; null until a keyholder is configured. */
@@ -57,7 +65,6 @@ interface KeyTable {
   context: string;
   find: string;
   all: string;
-  insert: string;
   rewrap: string;
 }
 
@@ -65,30 +72,36 @@ const CONTENT: KeyTable = {
   context: 'patient-key',
   find: 'select epoch, wrapped from patient_keys where patient = $1',
   all: 'select patient, wrapped from patient_keys',
-  insert: 'insert into patient_keys (patient, epoch, wrapped) values ($1, $2, $3) on conflict (patient) do nothing',
   rewrap: 'update patient_keys set epoch = $1, wrapped = $2 where patient = $3',
 };
 const ACCOUNTING: KeyTable = {
   context: 'accounting-key',
   find: 'select epoch, wrapped from accounting_keys where patient = $1',
   all: 'select patient, wrapped from accounting_keys',
-  insert: 'insert into accounting_keys (patient, epoch, wrapped) values ($1, $2, $3) on conflict (patient) do nothing',
   rewrap: 'update accounting_keys set epoch = $1, wrapped = $2 where patient = $3',
 };
+
+const ACCOUNTING_ID_BYTES = 8;
+const LOOKUP_BYTES = 16;
+
+const parseAccountingKey = (key: Uint8Array): AccountingKey => ({
+  id: deriveKey(key, 'abaton/accounting-key/v1/id').subarray(0, ACCOUNTING_ID_BYTES),
+  detail: deriveKey(key, 'abaton/accounting-key/v1/detail'),
+});
 
 const checkContext = (epoch: number) => ['epoch-check', String(epoch)];
 const keyContext = (table: KeyTable, epoch: number, patient: PatientRef) => [table.context, String(epoch), patient];
 
 /** The keys used last, up to CACHED_PATIENTS. */
-class RecentKeys<Key> extends Map<PatientRef, Key> {
-  override get(patient: PatientRef): Key | undefined {
-    const key = super.get(patient);
-    return key === undefined ? undefined : this.set(patient, key) && key;
+class RecentKeys<Key> extends Map<string, Key> {
+  override get(name: string): Key | undefined {
+    const key = super.get(name);
+    return key === undefined ? undefined : this.set(name, key) && key;
   }
 
-  override set(patient: PatientRef, key: Key): this {
-    this.delete(patient);
-    super.set(patient, key);
+  override set(name: string, key: Key): this {
+    this.delete(name);
+    super.set(name, key);
     const [oldest] = this.keys();
     if (this.size > CACHED_PATIENTS && oldest !== undefined) this.delete(oldest);
     return this;
@@ -103,7 +116,9 @@ export class KeyHierarchy {
   /** The active epoch, and while a rotation commits also its successor. */
   readonly #epochKeys = new Map<number, Uint8Array>();
   readonly #content = new RecentKeys<PatientKeys>();
-  readonly #accounting = new RecentKeys<Uint8Array>();
+  readonly #accounting = new RecentKeys<AccountingKey>();
+  /** By id, hex. */
+  readonly #named = new RecentKeys<AccountingKey>();
 
   private constructor(db: Db, secrets: RootSecrets, nowMs: () => number) {
     this.#db = db;
@@ -167,13 +182,20 @@ export class KeyHierarchy {
   forget(): void {
     this.#content.clear();
     this.#accounting.clear();
+    this.#named.clear();
   }
 
   /** The patient's keys; new ones are durable on return. */
   async forSealing(patient: PatientRef): Promise<PatientKeys> {
     const known = await this.#find(patient);
     if (known) return known;
-    await this.#make(CONTENT, patient);
+    await this.#db.tx(async (q) => {
+      const { epoch, wrapped } = await this.#wrapNew(q, CONTENT, patient, randomBytes(KEY_BYTES));
+      await q.query(
+        'insert into patient_keys (patient, epoch, wrapped) values ($1, $2, $3) on conflict (patient) do nothing',
+        [patient, epoch, wrapped],
+      );
+    });
     durableStep('patient-key-committed');
     return this.forOpening(patient);
   }
@@ -187,22 +209,48 @@ export class KeyHierarchy {
 
   readonly accounting: AccountingKeys = {
     forRecording: async (patient) => {
-      const known = await this.accounting.find(patient);
+      const known = this.#accounting.get(patient) ?? (await this.#openAccounting(patient));
       if (known) return known;
-      await this.#make(ACCOUNTING, patient);
+      await this.#db.tx(async (q) => {
+        const key = randomBytes(KEY_BYTES);
+        const { epoch, wrapped } = await this.#wrapNew(q, ACCOUNTING, patient, key);
+        await q.query(
+          `insert into accounting_keys (patient, lookup, epoch, wrapped) values ($1, $2, $3, $4)
+           on conflict (patient) do nothing`,
+          [patient, this.#lookupOf(parseAccountingKey(key).id), epoch, wrapped],
+        );
+      });
       durableStep('accounting-key-committed');
-      const made = await this.accounting.find(patient);
+      const made = await this.#openAccounting(patient);
       if (!made) throw errorOf('SEAL_BROKEN', 'The accounting key of a patient is gone as soon as it was made.');
       return made;
     },
-    find: async (patient) => {
-      const known = this.#accounting.get(patient);
+    find: async (id) => {
+      const name = Buffer.from(id).toString('hex');
+      const known = this.#named.get(name);
       if (known) return known;
-      const key = await this.#open(ACCOUNTING, patient);
-      if (key) this.#accounting.set(patient, key);
+      const [row] = await this.#db.query('select patient from accounting_keys where lookup = $1', [this.#lookupOf(id)]);
+      const key = row ? await this.#openAccounting(row.patient as PatientRef) : null;
+      if (!key || Buffer.compare(key.id, id) !== 0) return null;
+      this.#named.set(name, key);
       return key;
     },
   };
+
+  async #openAccounting(patient: PatientRef): Promise<AccountingKey | null> {
+    const opened = await this.#open(ACCOUNTING, patient);
+    if (!opened) return null;
+    const key = parseAccountingKey(opened);
+    this.#accounting.set(patient, key);
+    return key;
+  }
+
+  /** The rows do not show which entries of the log are whose: both names are ids, and only the TEE can join them. */
+  #lookupOf(id: Uint8Array): string {
+    const { teeKey } = this.#secrets;
+    const name = `abaton/accounting-lookup/v1/${Buffer.from(id).toString('hex')}`;
+    return Buffer.from(deriveKey(teeKey, name).subarray(0, LOOKUP_BYTES)).toString('hex');
+  }
 
   /**
    * Ends the accounting of a patient, whose retention is over: on return the row is gone, and what the log says of the
@@ -211,6 +259,7 @@ export class KeyHierarchy {
   async destroyAccountingKey(patient: PatientRef): Promise<void> {
     await this.#db.query('delete from accounting_keys where patient = $1', [patient]);
     this.#accounting.delete(patient);
+    this.#named.clear();
     durableStep('accounting-key-destroyed');
   }
 
@@ -272,12 +321,9 @@ export class KeyHierarchy {
     return openEnvelope(this.#epochKey(epoch), keyContext(table, epoch, patient), row.wrapped as Uint8Array);
   }
 
-  async #make(table: KeyTable, patient: PatientRef): Promise<void> {
-    await this.#db.tx(async (q) => {
-      const epoch = await KeyHierarchy.activeEpoch(q);
-      const wrapped = sealEnvelope(this.#epochKey(epoch), keyContext(table, epoch, patient), randomBytes(KEY_BYTES));
-      await q.query(table.insert, [patient, epoch, wrapped]);
-    });
+  async #wrapNew(q: Queries, table: KeyTable, patient: PatientRef, key: Uint8Array) {
+    const epoch = await KeyHierarchy.activeEpoch(q);
+    return { epoch, wrapped: sealEnvelope(this.#epochKey(epoch), keyContext(table, epoch, patient), key) };
   }
 
   #epochKey(epoch: number): Uint8Array {

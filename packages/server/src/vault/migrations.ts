@@ -37,7 +37,10 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
   ],
   [`create table log_heads (origin text primary key, size bigint not null)`], // log-head.ts
   [
-    `create table accounting_keys (patient text primary key, epoch bigint not null, wrapped bytea not null)`,
+    // lookup: finds the key that an entry of the log names (keys.ts)
+    `create table accounting_keys (
+       patient text primary key, lookup text not null, epoch bigint not null, wrapped bytea not null)`,
+    `create index accounting_keys_by_lookup on accounting_keys (lookup)`,
     // which entries of the log are about a patient (audit-index.ts); can be made anew from the log
     `create table audit_index (pid_epoch bigint not null, pid text not null, origin text not null, entry bigint not null)`,
     `create unique index audit_index_by_pid on audit_index (pid_epoch, pid, origin, entry)`,

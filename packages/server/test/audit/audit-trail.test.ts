@@ -11,6 +11,7 @@ import { type AuditEntry, type AuditTrailOptions, createAuditTrail } from '../..
 import { recordBoot } from '../../src/audit/boot-entry.ts';
 import type { AuditEvent } from '../../src/audit/events.ts';
 import type { TileLog } from '../../src/audit/tile-log.ts';
+import { errorOf } from '../../src/errors.ts';
 import { type AccountingKeys, KeyHierarchy } from '../../src/vault/keys.ts';
 import { migrate } from '../../src/vault/migrations.ts';
 import { openSqlite } from '../../src/vault/sqlite.ts';
@@ -43,10 +44,10 @@ const trailBeforeKeys = (tree: TileLog, options: Partial<AuditTrailOptions> = {}
     ...options,
   });
 
-const accountingKey = randomBytes(32);
+const accountingKey = { id: randomBytes(8), detail: randomBytes(32) };
 const accounting: AccountingKeys = {
   forRecording: async () => accountingKey,
-  find: async (patient) => (patient === PATIENT ? accountingKey : null),
+  find: async (id) => (accountingKey.id.equals(id) ? accountingKey : null),
 };
 
 function trailOf(log: TileLog, options: Partial<AuditTrailOptions> = {}) {
@@ -130,12 +131,10 @@ test('a detail opens in its own entry, and with the key that it was sealed for',
   await trail.recordAll([EVENT, EVENT, { ...EVENT, patient: null }, { ...EVENT, patient: null }]);
   const texts = await Promise.all([0, 1, 2, 3].map((i) => textOf(log, i)));
   const keys = new AuditKeys(AUDIT_KEY, 'north');
-  for (const [at, key, strange] of [
-    [0, accountingKey, null],
-    [2, null, AUDIT_KEY.with(0, 4)],
-  ] as const) {
+  const { find } = accounting;
+  for (const at of [0, 2]) {
     const [text, next] = [texts[at]!, texts[at + 1]!];
-    const resource = keys.openDetail(text, key) as unknown as FhirAuditEvent;
+    const resource = (await keys.openDetail(text, find)) as unknown as FhirAuditEvent;
     assert.deepEqual(detailOf(resource), EVENT.detail);
     const entry: AuditEntry = JSON.parse(text);
     const other: AuditEntry = JSON.parse(next);
@@ -152,12 +151,14 @@ test('a detail opens in its own entry, and with the key that it was sealed for',
       { ...entry, detail: entry.detail!.slice(0, -4) },
       { ...entry, detail: '' },
     ])
-      assert.throws(() => keys.openDetail(canonicalize(changed), key), { code: 'SEAL_BROKEN' });
-    if (strange)
-      for (const others of [new AuditKeys(AUDIT_KEY, 'south'), new AuditKeys(strange, 'north')])
-        assert.throws(() => others.openDetail(text), { code: 'SEAL_BROKEN' });
-    else for (const none of [null, randomBytes(32)]) assert.equal(keys.openDetail(text, none), null);
+      await assert.rejects(keys.openDetail(canonicalize(changed), find), { code: 'SEAL_BROKEN' });
   }
+  for (const others of [new AuditKeys(AUDIT_KEY, 'south'), new AuditKeys(AUDIT_KEY.with(0, 4), 'north')])
+    await assert.rejects(others.openDetail(texts[2]!, find), { code: 'SEAL_BROKEN' });
+  // of a patient: without that patient's key nothing, with another in its place neither
+  assert.equal(await keys.openDetail(texts[0]!, async () => null), null);
+  const wrong = async () => ({ id: accountingKey.id, detail: randomBytes(32) });
+  await assert.rejects(keys.openDetail(texts[0]!, wrong), { code: 'SEAL_BROKEN' });
 });
 
 test('what the log says of a patient opens until the accounting key is destroyed, whatever becomes of the content', async (t) => {
@@ -166,17 +167,22 @@ test('what the log says of a patient opens until the accounting key is destroyed
   const trail = trailBeforeKeys(log);
   await trail.record({ ...EVENT, patient: null });
   await assert.rejects(trail.record(EVENT), { code: 'AUDIT_UNAVAILABLE' });
-  assert.equal(log.size(), 1, 'nothing of a patient before the keys are open');
+  for (const [thrown, code] of [
+    [errorOf('STORE_UNAVAILABLE', 'no disk'), 'AUDIT_UNAVAILABLE'],
+    [errorOf('SEAL_BROKEN', 'changed'), 'SEAL_BROKEN'],
+  ] as const) {
+    trail.useAccountingKeys({ ...accounting, forRecording: () => Promise.reject(thrown) });
+    await assert.rejects(trail.recordAll([{ ...EVENT, patient: null }, EVENT]), { code });
+  }
+  assert.equal(log.size(), 1, 'nothing of a patient, or beside it, before the keys are open');
   trail.useAccountingKeys(hierarchy.accounting);
   await trail.record(EVENT);
   await hierarchy.rotate(randomBytes(32));
   await trail.record(EVENT);
   const keys = new AuditKeys(AUDIT_KEY, 'north');
-  const open = async (index: number) =>
-    keys.openDetail(await textOf(log, index), await hierarchy.accounting.find(PATIENT));
+  const open = async (index: number) => keys.openDetail(await textOf(log, index), hierarchy.accounting.find);
   assert.ok((await open(1)) && (await open(2)));
   await hierarchy.destroyAccountingKey(PATIENT);
-  assert.equal(await hierarchy.accounting.find(PATIENT), null);
   assert.equal(await open(1), null);
   await trail.record(EVENT); // who asks for the patient later begins anew
   assert.deepEqual([await open(1), await open(2)], [null, null]);

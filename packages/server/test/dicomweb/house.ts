@@ -7,7 +7,11 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startSoftTee } from '@abaton/soft-tee';
+import { openAuditIndex } from '../../src/audit/audit-index.ts';
+import { AuditKeys } from '../../src/audit/audit-keys.ts';
+import { createAuditReader } from '../../src/audit/audit-reader.ts';
 import { createAuditTrail } from '../../src/audit/audit-trail.ts';
+import { createDenials } from '../../src/audit/denials.ts';
 import { type LogDisk, openDisk } from '../../src/audit/disk.ts';
 import type { AuditEvent, AuditTrail } from '../../src/audit/events.ts';
 import { createLogKeys } from '../../src/audit/log-keys.ts';
@@ -18,14 +22,18 @@ import { createApp } from '../../src/http/app.ts';
 import type { DicomwebDeps } from '../../src/http/dicomweb/deps.ts';
 import { dicomwebRoutes } from '../../src/http/dicomweb/routes.ts';
 import { fhirRoutes } from '../../src/http/fhir-routes.ts';
+import { orderRoutes } from '../../src/http/order-routes.ts';
 import { openDoor } from '../../src/http/server.ts';
 import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
+import { accountOrder, exportOrder } from '../../src/officers/audit-orders.ts';
+import { createOrderDesk } from '../../src/officers/order-desk.ts';
 import { openState } from '../../src/open-state.ts';
 import { openGuestAgent } from '../../src/tee/agent-client.ts';
 import { createGateKeeper } from '../../src/tee/gate-keeper.ts';
 import type { SelfAttestation } from '../../src/tee/self-attestation.ts';
 import { THIS_YEAR } from '../audit/support.ts';
+import { createOfficer } from '../officers/support.ts';
 import { HOST_CLOCK, NO_KEYHOLDER, NO_LATCH, NO_WITNESSES } from '../tee/no-latch.ts';
 
 export type House = Awaited<ReturnType<typeof openHouse>>;
@@ -106,16 +114,11 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
       throw errorOf('AGENT_UNAVAILABLE', 'not in this test');
     },
   };
+  const denials = createDenials(sealed);
   const app = createApp({
-    evidence,
-    monitor,
-    metrics,
-    log,
-    gate,
+    ...{ evidence, monitor, metrics, log, gate, version: 'test', logger, denials },
     witnesses: NO_WITNESSES,
     keyholder: NO_KEYHOLDER,
-    version: 'test',
-    logger,
   });
   const deps: DicomwebDeps = {
     gate,
@@ -132,6 +135,19 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
   app.route('/', dicomwebRoutes(deps));
   app.route('/', analysisRoutes({ gate, archive, trail, log }));
   app.route('/', fhirRoutes({ gate, archive, trail }));
+
+  const officer = createOfficer('hospital.example/officer');
+  const keys = new AuditKeys(auditKey, tenant);
+  const index = openAuditIndex({ db: state.db, trees: () => log.trees() });
+  const reader = createAuditReader({ trees: () => log.trees(), keys, accounting: state.keys.accounting });
+  const patientRef = (issuer: string, patientId: string) => vault.patientRef(tenant, issuer, patientId);
+  const audit = { keys, index, reader, patientRef, nowMs, requireOpen: () => void gate.requireOpen() };
+  const desk = createOrderDesk({
+    officers: [{ name: 'Officer', role: 'privacy-officer', public_key: officer.vkey }],
+    handlers: { account: accountOrder(audit), 'audit-export': exportOrder(audit) },
+    ...{ log, trail, denials, nowMs },
+  });
+  app.route('/', orderRoutes({ desk }));
 
   const socket = join(dir, 'agent.sock');
   const tee = await startSoftTee({ state: join(dir, 'tee'), socket, compose: '{"name":"dicomweb"}' });
@@ -151,9 +167,14 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
     archive,
     vault,
     queue,
+    dir,
+    app,
     keys: state.keys,
-    auditKey,
-    tenant,
+    db: state.db,
+    trail,
+    reader,
+    officer,
+    denials,
     log,
     deps,
     /** Names of the blobs, finished or not. */
@@ -163,6 +184,8 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
     },
     async close() {
       await door.close(0);
+      await denials.stop();
+      await index.stop();
       await log.close();
       await state.close();
       await rm(dir, { recursive: true });

@@ -133,6 +133,12 @@ test('what does not hold is refused with its code, not carried out, and recorded
 });
 
 test('an officer in no office of the order cannot give it; without officers nobody can', async (t) => {
+  const privacy = await openHouse(await scratch(t), { offices: { 'audit-export': ['privacy-officer'] } });
+  await assert.rejects(privacy.submit(signNote(orderText(BODY, { origin: ORIGIN }), anna)), {
+    code: 'ORDER_INVALID',
+    message: /a security-officer cannot give it/,
+  });
+  assert.deepEqual(privacy.carriedOut, []);
   const officers = [{ name: 'Anna', role: 'officer', public_key: anna.vkey }];
   const { submit } = await openHouse(await scratch(t), { officers });
   await assert.rejects(submit(signNote(orderText(BODY, { origin: ORIGIN }), anna)), {

@@ -153,7 +153,10 @@ test('by the officer it is resolved once, recorded first, and a fresh proof open
   assert.deepEqual(entry.facts, { officer: 'Anna', causeSha256: sha256(CAUSE) });
   assert.ok(!end!.includes('BIOS'), 'the cause is sealed');
   const { auditEvents } = await deriveTeeKeys(server.agent);
-  const resource = new AuditKeys(auditEvents, 'test').openDetail(end!) as unknown as FhirAuditEvent;
+  const resource = (await new AuditKeys(auditEvents, 'test').openDetail(
+    end!,
+    async () => null,
+  )) as unknown as FhirAuditEvent;
   assert.deepEqual(detailOf(resource), { cause: CAUSE, note });
   assert.deepEqual([JSON.parse(proof!).action, JSON.parse(proof!).facts.openIncidents], ['attest', '[]']);
 

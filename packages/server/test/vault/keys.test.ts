@@ -165,6 +165,51 @@ test('patients that appear while keys rotate are under the new epoch or moved to
   for (const [i, ref] of refs.entries()) assert.deepEqual(await reopened.forOpening(ref), await made[i]);
 });
 
+test('a patient has an accounting key of its own, which is found by the id that entries name', async (t) => {
+  const db = await openDb(t);
+  const keys = await openKeys(db);
+  const [one, two] = await Promise.all([keys.accounting.forRecording(alice), keys.accounting.forRecording(alice)]);
+  assert.deepEqual(one, two);
+  const other = await keys.accounting.forRecording(bob);
+  await keys.forSealing(alice);
+  await keys.rotate(randomBytes(32));
+  assert.deepEqual(await keys.accounting.find(one.id), one);
+  keys.forget();
+  assert.deepEqual(await keys.accounting.find(one.id), one);
+  assert.equal(await keys.accounting.find(randomBytes(8)), null);
+  const rows = await db.query('select patient, lookup, epoch from accounting_keys');
+  assert.deepEqual(new Set(rows.map(({ epoch }) => Number(epoch))), new Set([2]), 'rotated with the others');
+  for (const { lookup } of rows)
+    for (const { id } of [one, other]) assert.ok(!String(lookup).includes(Buffer.from(id).toString('hex')));
+  // content goes, the accounting stays; and the other way round
+  await db.query('delete from patient_keys where patient = $1', [alice]);
+  keys.forget();
+  await assert.rejects(keys.forOpening(alice), isBroken);
+  assert.deepEqual(await keys.accounting.find(one.id), one);
+  await keys.forSealing(bob);
+  await keys.destroyAccountingKey(bob);
+  assert.equal(await keys.accounting.find(other.id), null);
+  await keys.forOpening(bob);
+});
+
+test('a wrapped accounting key that was changed, moved or put in the place of a content key is broken', async (t) => {
+  const db = await openDb(t);
+  const keys = await openKeys(db);
+  const { id } = await keys.accounting.forRecording(alice);
+  await keys.accounting.forRecording(bob);
+  await keys.forSealing(alice);
+  const [row] = await db.query('select wrapped from accounting_keys where patient = $1', [alice]);
+  const original = row!.wrapped as Uint8Array;
+  const [content] = await db.query('select wrapped from patient_keys where patient = $1', [alice]);
+  const [bobs] = await db.query('select wrapped from accounting_keys where patient = $1', [bob]);
+  for (const wrapped of [flipped(original, 200), content!.wrapped as Uint8Array, bobs!.wrapped as Uint8Array]) {
+    await db.query('update accounting_keys set wrapped = $1 where patient = $2', [wrapped, alice]);
+    keys.forget();
+    await assert.rejects(keys.accounting.find(id), isBroken);
+    await assert.rejects(keys.accounting.forRecording(alice), isBroken);
+  }
+});
+
 test('more patients than the cache holds still open', async (t) => {
   const db = await openDb(t);
   const keys = await openKeys(db);
