@@ -16,7 +16,7 @@ import { type Logger, traceOf } from '../log.ts';
 import { isDiskError } from '../queue/durable.ts';
 import { type Head, openHeads } from './heads.ts';
 import { type AddCheckpoint, formatAddCheckpoint, parseAddCheckpoint } from './request.ts';
-import type { TrustedLogs } from './trusted-logs.ts';
+import { parseYearly, type TrustedLogs } from './trusted-logs.ts';
 
 /** An answer of HTTP, as tlog-witness has it. */
 export interface WitnessAnswer {
@@ -102,12 +102,26 @@ export async function openWitness(options: WitnessOptions): Promise<Witness> {
     return text(200, cosignatures);
   };
 
+  /**
+   * A log of a year ends where that of a later year begins, and does not grow any more: else a host could go back behind New
+   * Year, and on from there. tlog-witness knows each log alone.
+   */
+  const hasEnded = ({ oldSize, checkpoint }: AddCheckpoint): string | null => {
+    const log = parseYearly(checkpoint.origin);
+    const isLater = (origin: string): boolean => {
+      const other = parseYearly(origin);
+      return other !== null && other.family === log?.family && other.year > log.year;
+    };
+    const grows = oldSize > 0 && checkpoint.size > oldSize;
+    return grows && heads.origins().some(isLater) ? 'A log of a later year has begun: this one has ended.' : null;
+  };
+
   const judge = async (request: AddCheckpoint, logLines: string): Promise<WitnessAnswer> => {
     const { oldSize, checkpoint } = request;
     const held = heads.of(checkpoint.origin);
     if (oldSize !== (held?.size ?? 0))
       return { status: 409, contentType: 'text/x.tlog.size', body: `${held?.size ?? 0}\n` };
-    const why = inconsistencyOf(request, held);
+    const why = hasEnded(request) ?? inconsistencyOf(request, held);
     if (why === null) return cosign(request, logLines);
     logger.error('checkpoint-inconsistent', {
       origin: checkpoint.origin,

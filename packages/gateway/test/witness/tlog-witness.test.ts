@@ -238,6 +238,20 @@ test('a hundred requests at once for a log and its fork: one history is cosigned
   assert.equal(new Set(cosigned).size, 1);
 });
 
+test('a log of a year ends where that of a later year begins: it is cosigned as it is, and grows no more', async (t) => {
+  const [last, other] = [`${FAMILY}/${YEAR - 1}`, `else.example/audit/${YEAR - 1}`];
+  const signers = signersOf(last);
+  const logs = trustLogs([...signers, ...signersOf(ORIGIN), ...signersOf(other)].map(({ vkey }) => vkey));
+  const { witness } = await newWitness(t, { logs: () => logs });
+  const ask = async (from: number, to: number, origin = last) => {
+    const note = signed(LOG.text(to, origin), origin === ORIGIN ? signersOf() : signersOf(origin));
+    return (await witness.addCheckpoint(formatAddCheckpoint(from, LOG.proof(from, to), note))).status;
+  };
+  assert.deepEqual([await ask(0, 7), await ask(7, 10), await ask(0, 3, ORIGIN)], [200, 200, 200]);
+  assert.deepEqual([await ask(10, 10), await ask(10, 12), await ask(3, 5, ORIGIN)], [200, 422, 200]);
+  assert.deepEqual([await ask(0, 7, other), await ask(7, 10, other)], [200, 200], 'another family goes on');
+});
+
 test('a key of a year also signs later years of its family, up to a year ahead of the clock; nothing else', () => {
   const nowMs = Date.UTC(2026, 5);
   const logs = trustLogs(
