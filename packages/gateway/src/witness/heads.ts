@@ -4,7 +4,7 @@
  *
  * | file | meaning |
  * |---|---|
- * | `DIR/witness` | the witness's verifier keys: whose memory this is |
+ * | `DIR/witness` | the witness's verifier keys: whose memory this is; and `head <hash>` for each file that has to be there |
  * | `DIR/heads/<SHA-256 of the origin, hex>` | the cosigned note |
  * | `DIR/lock` | held by the process that uses the directory |
  *
@@ -50,7 +50,11 @@ export async function openHeads(dir: string, vkeys: readonly string[], isNew: bo
   await makeDirectory(join(dir, 'heads'));
   const lock = takeLock(join(dir, 'lock'), 'WITNESS_IN_USE');
   try {
-    const heads = await readHeads(dir, vkeys, isNew);
+    const identity = vkeys.map((vkey) => `${vkey}\n`).join('');
+    const listed = await readIndex(dir, identity, isNew);
+    const heads = await readHeads(dir, vkeys);
+    const lost = [...listed].find((hash) => !heads.has(hash));
+    if (lost !== undefined) throw invalid(`heads/${lost} is gone.`);
     return {
       of: (origin) => heads.get(originHash(origin)) ?? null,
       byHash: (hash) => heads.get(hash) ?? null,
@@ -59,6 +63,10 @@ export async function openHeads(dir: string, vkeys: readonly string[], isNew: bo
       async keep(head) {
         const hash = originHash(head.origin);
         await replaceDurably(join(dir, 'heads', hash), [Buffer.from(head.note)]);
+        if (!listed.has(hash)) {
+          await writeIndex(dir, identity, [...listed, hash]);
+          listed.add(hash);
+        }
         heads.set(hash, head);
       },
       close: () => lock.close(),
@@ -69,23 +77,33 @@ export async function openHeads(dir: string, vkeys: readonly string[], isNew: bo
   }
 }
 
-async function readHeads(dir: string, vkeys: readonly string[], isNew: boolean): Promise<Map<string, Head>> {
-  const identity = vkeys.map((vkey) => `${vkey}\n`).join('');
+const writeIndex = (dir: string, identity: string, hashes: Iterable<string>): Promise<void> =>
+  replaceDurably(join(dir, 'witness'), [
+    Buffer.from(identity + Array.from(hashes, (hash) => `head ${hash}\n`).join('')),
+  ]);
+
+/** Which heads have to be there; begins where that is allowed. */
+async function readIndex(dir: string, identity: string, isNew: boolean): Promise<Set<string>> {
   const known = await readFile(join(dir, 'witness'), 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return null;
     throw error;
   });
-  const names = await readdir(join(dir, 'heads'));
-  if (isNew) {
-    if (known !== null || names.length > 0) throw invalid('There is a state already: start without --new.');
-    await replaceDurably(join(dir, 'witness'), [Buffer.from(identity)]);
-    return new Map();
-  }
-  if (known === null) throw invalid('There is no state here. Has this witness never cosigned? Then start with --new.');
-  if (known !== identity)
+  if (known !== null && !known.startsWith(identity))
     throw errorOf('WITNESS_KEY_INVALID', 'The state of this directory is that of a witness with other keys.');
+  const list = known?.slice(identity.length) ?? '';
+  if (!/^(head [0-9a-f]{64}\n)*$/.test(list)) throw invalid('The list of heads is damaged.');
+  if (isNew) {
+    if (list !== '' || (await readdir(join(dir, 'heads'))).length > 0)
+      throw invalid('There is a state already: start without --new.');
+    await writeIndex(dir, identity, []);
+  } else if (known === null)
+    throw invalid('There is no state here. Has this witness never cosigned? Then start with --new.');
+  return new Set(list.match(/[0-9a-f]{64}/g));
+}
+
+async function readHeads(dir: string, vkeys: readonly string[]): Promise<Map<string, Head>> {
   const heads = new Map<string, Head>();
-  for (const name of names) {
+  for (const name of await readdir(join(dir, 'heads'))) {
     const file = join(dir, 'heads', name);
     if (name.endsWith('.part'))
       await rm(file); // was not stored, so nothing of it was given out

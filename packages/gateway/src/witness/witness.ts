@@ -102,13 +102,27 @@ export async function openWitness(options: WitnessOptions): Promise<Witness> {
     return text(200, cosignatures);
   };
 
+  /**
+   * A log of a year ends where that of a later year begins, and does not grow any more: else a host could go back behind New
+   * Year, and on from there. tlog-witness knows each log alone.
+   */
+  const hasEnded = ({ oldSize, checkpoint }: AddCheckpoint): string | null => {
+    const log = parseYearly(checkpoint.origin);
+    const isLater = (origin: string): boolean => {
+      const other = parseYearly(origin);
+      return other !== null && other.family === log?.family && other.year > log.year;
+    };
+    const grows = oldSize > 0 && checkpoint.size > oldSize;
+    return grows && heads.origins().some(isLater) ? 'A log of a later year has begun: this one has ended.' : null;
+  };
+
   const judge = async (request: AddCheckpoint, logLines: string): Promise<WitnessAnswer> => {
     const { oldSize, checkpoint } = request;
     const held = heads.of(checkpoint.origin);
     if (oldSize !== (held?.size ?? 0))
       return { status: 409, contentType: 'text/x.tlog.size', body: `${held?.size ?? 0}\n` };
     const before = held ? null : newestBefore(heads, checkpoint.origin);
-    const why = inconsistencyOf(request, held) ?? (before && forgottenYearOf(checkpoint, before));
+    const why = hasEnded(request) ?? inconsistencyOf(request, held) ?? (before && forgottenYearOf(checkpoint, before));
     if (why === null) return cosign(request, logLines);
     logger.error('checkpoint-inconsistent', {
       origin: checkpoint.origin,

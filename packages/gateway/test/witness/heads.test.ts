@@ -57,7 +57,17 @@ test('the answer comes after the directory is synced', async (t) => {
   const disk = watchDisk();
   t.after(() => disk.restore());
   await witness.addCheckpoint(LOG.request(0, 10));
-  assert.deepEqual(disk.done.slice(-2), [`rename ${originHash(ORIGIN)}`, 'sync heads']);
+  const head = [`rename ${originHash(ORIGIN)}`, 'sync heads'];
+  assert.deepEqual(
+    disk.done.filter((done) => !done.startsWith('rm')),
+    [...head, 'rename witness', 'sync state'],
+  );
+  disk.done = [];
+  await witness.addCheckpoint(LOG.request(10, 12));
+  assert.deepEqual(
+    disk.done.filter((done) => !done.startsWith('rm')),
+    head,
+  );
 });
 
 for (const operation of [`rename ${originHash(ORIGIN)}`, 'sync heads'])
@@ -129,6 +139,12 @@ test('a state that is damaged, missing, moved or of others is a refusal to start
     ['under another name', (state) => renameSync(join(state, 'heads', name), join(state, 'heads', originHash('else')))],
     ['a file of another kind', (state) => writeFileSync(join(state, 'heads', 'notes.txt'), 'x')],
     ['a directory', (state) => mkdirSync(join(state, 'heads', originHash('x')))],
+    ['gone', (state) => rmSync(join(state, 'heads', name))],
+    ['all gone', (state) => rmSync(join(state, 'heads'), { recursive: true })],
+    [
+      'a damaged list',
+      (state) => writeFileSync(join(state, 'witness'), readFileSync(join(state, 'witness')).subarray(0, -2)),
+    ],
     ['no identity', (state) => rmSync(join(state, 'witness'))],
     ['wholly empty', (state) => rmSync(state, { recursive: true })],
   ];
@@ -149,12 +165,24 @@ test('--new is for the first time alone', async (t) => {
   await assert.rejects(openIn(t, dir), { code: 'WITNESS_STATE_INVALID' });
   const other = scratchDir(t);
   const first = await openIn(t, other, { isNew: true });
+  await first.witness.addCheckpoint(LOG.request(0, 10));
   await first.witness.close();
   const signers = await readWitnessKey(join(other, 'key'));
   await assert.rejects(openIn(t, scratchDir(t), { signers, isNew: true, dir: join(other, 'state') }), {
     code: 'WITNESS_STATE_INVALID',
   });
-  await openIn(t, other); // without, also before anything is cosigned
+  await openIn(t, other);
+});
+
+test('a witness that has begun and never cosigned starts with --new and without', async (t) => {
+  const dir = scratchDir(t);
+  await (await openIn(t, dir, { isNew: true })).witness.close();
+  await (await openIn(t, dir)).witness.close();
+  await openIn(t, scratchDir(t), {
+    signers: await readWitnessKey(join(dir, 'key')),
+    isNew: true,
+    dir: join(dir, 'state'),
+  });
 });
 
 test('the key of another witness is refused, and nothing is touched', async (t) => {

@@ -238,6 +238,26 @@ test('a hundred requests at once for a log and its fork: one history is cosigned
   assert.equal(new Set(cosigned).size, 1);
 });
 
+test('a log of a year ends where that of a later year begins: it is cosigned as it is, and grows no more', async (t) => {
+  const [last, other] = [`${FAMILY}/${YEAR - 1}`, `else.example/audit/${YEAR - 1}`];
+  const signers = signersOf(last);
+  const logs = trustLogs([...signers, ...signersOf(ORIGIN), ...signersOf(other)].map(({ vkey }) => vkey));
+  const { witness } = await newWitness(t, { logs: () => logs });
+  /** In this year's checkpoints stands what they continue (server, yearly-log.ts). */
+  const previous = (size: number) => `previous ${last} ${size} ${LOG.text(size, last).split('\n')[2]}\n`;
+  const ask = async (from: number, to: number, origin = last, extension = origin === ORIGIN ? previous(10) : '') => {
+    const text = LOG.text(to, origin) + extension;
+    const note = signed(text, origin === ORIGIN ? signersOf() : signersOf(origin));
+    return (await witness.addCheckpoint(formatAddCheckpoint(from, LOG.proof(from, to), note))).status;
+  };
+  assert.deepEqual([await ask(0, 7), await ask(7, 10)], [200, 200]);
+  for (const forgotten of ['', previous(7), previous(9), previous(12), previous(10).replace(last, other)])
+    assert.equal(await ask(0, 3, ORIGIN, forgotten), 422, 'a year that does not continue the one before');
+  assert.equal(await ask(0, 3, ORIGIN), 200);
+  assert.deepEqual([await ask(10, 10), await ask(10, 12), await ask(3, 5, ORIGIN)], [200, 422, 200]);
+  assert.deepEqual([await ask(0, 7, other), await ask(7, 10, other)], [200, 200], 'another family goes on');
+});
+
 test('a key of a year also signs later years of its family, up to a year ahead of the clock; nothing else', () => {
   const nowMs = Date.UTC(2026, 5);
   const logs = trustLogs(

@@ -1,6 +1,6 @@
 /** The HTTP face: add-checkpoint, the newest checkpoint for monitors, and nothing else; with TLS, without, and under abuse. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
@@ -95,7 +95,11 @@ test('a page in a browser does not get in; plain HTTP does not leave this machin
   });
 });
 
-test('with a certificate it answers over TLS', async (t) => {
+const openssl = spawnSync('openssl', ['version']).status === 0;
+if (!openssl && process.env.REQUIRE_SYSTEM === '1') throw new Error('needs openssl: run scripts/system-deps.sh');
+const skip = openssl ? false : 'needs openssl: run scripts/system-deps.sh';
+
+test('with a certificate it answers over TLS', { skip }, async (t) => {
   const dir = scratchDir(t);
   const [key, cert] = [join(dir, 'tls.key'), join(dir, 'tls.crt')];
   const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'];
