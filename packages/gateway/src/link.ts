@@ -42,6 +42,8 @@ export interface Link {
   state(): LinkState;
   /** Runs `use` over the newest verified connection. Throws GATEWAY_CLOSED, before `use`, when there is none. */
   run<T>(use: Use<T>): Promise<T>;
+  /** As `run`, also while the service's own gate is closed: for what it needs before it can open (keyholder). */
+  reach<T>(use: Use<T>): Promise<T>;
   /** Resolves when the state may have changed, or after `timeoutMs`. */
   changed(timeoutMs: number): Promise<void>;
   /** Cuts everything. */
@@ -69,6 +71,8 @@ const TICK_MS = 250; // how late a connection may be cut that nobody uses
 /** How late a lost connection, or the service's own gate, is noticed; and no connection is ever idle. */
 const BEAT_MS = 2_000;
 const BEAT_TIMEOUT_MS = 10_000; // as a TCP connection: longer means that nobody answers
+
+const closed = (reasons: readonly string[]) => errorOf('GATEWAY_CLOSED', `Nothing is sent now: ${reasons.join(', ')}.`);
 
 export function openLink(options: LinkOptions): Link {
   const { trust, intervalMs, graceMs, refusals, logger, pauseMs = backoffMs } = options;
@@ -217,23 +221,30 @@ export function openLink(options: LinkOptions): Link {
   }, TICK_MS);
   const beats = setInterval(() => void look(), BEAT_MS);
 
+  const reach = async <T>(use: Use<T>): Promise<T> => {
+    const { reasons } = state();
+    const used = current;
+    if (!used) throw closed(reasons);
+    used.running++;
+    try {
+      return await use(used.connection, used.cut.signal);
+    } catch (error) {
+      if (error instanceof AbatonError && error.code === 'CONNECTION_LOST') void look(); // the stream, or all of it?
+      throw error;
+    } finally {
+      used.running--;
+      if (used !== current && used.running === 0) drop(used, []);
+    }
+  };
+
   return {
     state,
     async run(use) {
       const { open, reasons } = state();
-      const used = current;
-      if (!open || !used) throw errorOf('GATEWAY_CLOSED', `Nothing is sent now: ${reasons.join(', ')}.`);
-      used.running++;
-      try {
-        return await use(used.connection, used.cut.signal);
-      } catch (error) {
-        if (error instanceof AbatonError && error.code === 'CONNECTION_LOST') void look(); // the stream, or all of it?
-        throw error;
-      } finally {
-        used.running--;
-        if (used !== current && used.running === 0) drop(used, []);
-      }
+      if (!open) throw closed(reasons);
+      return reach(use);
     },
+    reach,
     changed: (timeoutMs) => changes.wait(timeoutMs),
     close() {
       stopped = true;

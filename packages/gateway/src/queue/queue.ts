@@ -11,8 +11,9 @@
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import { errorOf } from '../codes.ts';
+import { takeLock } from '../lock.ts';
 import { createSignal } from '../signal.ts';
 import { commitPart, isFull, makeDirectory, syncDirectory, writePart } from './durable.ts';
 import {
@@ -71,7 +72,7 @@ const LENGTH_BYTES = 4;
 /** Opens (or makes) `dir`. Throws QUEUE_IN_USE and QUEUE_KEY_INVALID. */
 export async function openQueue(dir: string, maxBytes: number, limits = LIMITS): Promise<Queue> {
   await makeDirectory(join(dir, 'queue'));
-  const lock = takeLock(join(dir, 'lock'));
+  const lock = takeLock(join(dir, 'lock'), 'QUEUE_IN_USE', 'Another gateway uses this data directory.');
   try {
     return await openLocked(dir, maxBytes, limits, lock);
   } catch (error) {
@@ -250,16 +251,4 @@ async function* withRequest(request: QueuedRequest, body: AsyncIterable<Uint8Arr
   length.writeUInt32BE(json.length);
   yield Buffer.concat([length, json]);
   yield* body;
-}
-
-/** SQLite's lock on a file that holds nothing: the system lets it go when the process ends, however it ends. */
-function takeLock(file: string): DatabaseSync {
-  const lock = new DatabaseSync(file);
-  try {
-    lock.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;');
-    return lock;
-  } catch (cause) {
-    lock.close();
-    throw errorOf('QUEUE_IN_USE', 'Another gateway uses this data directory.', { cause });
-  }
 }
