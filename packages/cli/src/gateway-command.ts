@@ -2,6 +2,7 @@
 import { type GatewayOptions, INTERVAL_MS, parseListen, startGateway } from '@abaton/gateway';
 import { ConfigurationError } from '@abaton/verify';
 import { EXIT } from './exit.ts';
+import { requireOfficers } from './keyholder-command.ts';
 import { readText } from './read-file.ts';
 import { readTrust, type TrustFlags } from './trust-options.ts';
 
@@ -13,6 +14,9 @@ interface GatewayFlags extends TrustFlags {
   maxQueueBytes?: string;
   tlsCert?: string;
   tlsKey?: string;
+  keyholderDir?: string;
+  keyholderKey?: string;
+  keyholderSubject?: string;
 }
 
 /** Prints one line of JSON when it listens, and ends the process at a signal. Its log goes to standard error. */
@@ -39,6 +43,7 @@ function readGatewayFlags(flags: GatewayFlags): GatewayOptions {
   if ((tlsCert === undefined) !== (tlsKey === undefined))
     throw new ConfigurationError('USAGE', '--tls-cert and --tls-key belong together.');
   return {
+    ...readKeyholder(flags),
     trust: readTrust(url, flags),
     ...parseListen(listen),
     dataDir,
@@ -46,6 +51,15 @@ function readGatewayFlags(flags: GatewayFlags): GatewayOptions {
     ...(maxQueueBytes !== undefined && { maxQueueBytes: parseBytes(maxQueueBytes) }),
     ...(tlsCert !== undefined && tlsKey !== undefined && { tls: { cert: readText(tlsCert), key: readText(tlsKey) } }),
   };
+}
+
+function readKeyholder(flags: GatewayFlags): Pick<GatewayOptions, 'keyholder'> {
+  const { keyholderDir: dir, keyholderKey: keyFile, keyholderSubject: subject } = flags;
+  if (dir === undefined && keyFile === undefined && subject === undefined) return {};
+  if (dir === undefined || keyFile === undefined)
+    throw new ConfigurationError('USAGE', '--keyholder-dir and --keyholder-key belong together.');
+  requireOfficers(flags);
+  return { keyholder: { dir, keyFile, ...(subject !== undefined && { subject }) } };
 }
 
 const UNITS_MS = { ms: 1, s: 1000, m: 60_000 } as const;

@@ -89,9 +89,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     return { state: open ? 'open' : 'closed', ...rest, lastRefusal: refusals.newest(), queue: queue.counts() };
   };
   const stop = async () => {
+    const ended = keyholder?.stop();
     link.close();
     await drain.stop();
-    await keyholder?.stop();
+    await ended;
     shares?.close();
     queue.close();
   };

@@ -25,8 +25,9 @@ export async function startKeyholderAlone(options: KeyholderOptions): Promise<Ke
   return {
     vkey: shares.signer.vkey,
     async stop() {
+      const ended = keyholder.stop();
       link.close();
-      await keyholder.stop();
+      await ended;
       shares.close();
     },
   };

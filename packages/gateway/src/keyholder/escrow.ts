@@ -109,9 +109,9 @@ async function restore(
   if (before && (!timingSafeEqual(before.seed, seed) || (before.subject ?? subject) !== subject))
     throw errorOf('KEYHOLDER_KEY_INVALID', 'Nothing was imported: the key file is of another keyholder.');
   const found = await listEpochs(dir);
-  if (found.shares.size > 0) throw stale('the folder holds shares; move them away, and leave the tombstones');
-  const epochs = Math.max(before?.epochs ?? 0, shares.length, ...found.tombstones);
+  const epochs = Math.max(before?.epochs ?? 0, shares.length, ...found.tombstones, ...found.shares);
   if (epochs > shares.length) throw stale(`the copy ends at epoch ${shares.length}, and ${epochs} were made`);
+  if (found.shares.size > 0) throw stale('the folder holds shares; move them away, and leave the tombstones');
   for (const epoch of found.tombstones) await checkTombstone(dir, seed, subject ?? '', epoch);
 
   const isDestroyed = (epoch: number) =>

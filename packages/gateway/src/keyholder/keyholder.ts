@@ -33,7 +33,10 @@ export interface KeyholderDeps {
 }
 
 export interface Keyholder {
-  /** Ends after the step that is under way; what is durable stays. Does not close the shares. */
+  /**
+   * Begins to end; resolves after the step that is under way, which ends when the link is closed. What is durable stays. The
+   * shares are the caller's to close.
+   */
   stop(): Promise<void>;
 }
 
@@ -151,9 +154,13 @@ export function startKeyholder(deps: KeyholderDeps): Keyholder {
       return 0;
     } catch (error) {
       if (stopped) return failures; // the link was closed
-      report(error);
       const pause = pauseMs(failures + 1);
-      await (isClosed(error) ? link.changed(pause) : stopping.wait(pause));
+      if (isClosed(error))
+        await link.changed(pause); // the link has said so, and why
+      else {
+        report(error);
+        await stopping.wait(pause);
+      }
       return failures + 1;
     }
   };
