@@ -59,6 +59,8 @@ export async function runKeyholder(flags: KeyholderFlags): Promise<never> {
 
 /** Makes keys, never over an existing file, and prints the verifier key for the manifest. */
 export async function runKeyholderKey(file: string, { name }: { name: string }): Promise<number> {
+  if (!/^[^\s+]+$/u.test(name))
+    return usage('--name must be without spaces and +, such as hospital.example/keyholder.');
   const material = newKeyMaterial(name);
   await createKeyFile(file, material).catch((cause) => usage(`${file} cannot be written, or exists already.`, cause));
   process.stdout.write(`${signerOf(material).vkey}\n`);
@@ -88,7 +90,7 @@ export async function runKeyholderExport(flags: PlaceFlags & { to: string; passp
   });
   passphrase.fill(0);
   process.stdout.write(
-    `${listed('Holds the share of epoch', held)}. Destroy older copies: they hold what was destroyed.\n`,
+    `${listed('Holds the shares of epochs', held)}. Destroy older copies: they hold what was destroyed.\n`,
   );
   return EXIT.ok;
 }
@@ -101,12 +103,12 @@ export async function runKeyholderImport(
   const passphrase = readPassphrase(flags.passphraseFile);
   const { held, destroyed } = await importEscrow(placeOf(flags), flags.from, passphrase);
   passphrase.fill(0);
-  process.stdout.write(`${listed('Held: epoch', held)}. ${listed('Destroyed: epoch', destroyed)}.\n`);
+  process.stdout.write(`${listed('Held: epochs', held)}. ${listed('Destroyed: epochs', destroyed)}.\n`);
   return EXIT.ok;
 }
 
 const placeOf = ({ key, dir }: PlaceFlags): SharesOptions => ({ keyFile: key, dir });
-const listed = (what: string, epochs: readonly number[]): string => `${what} ${epochs.join(', ') || '-'}`;
+const listed = (what: string, epochs: readonly number[]): string => `${what} ${epochs.join(', ') || 'none'}`;
 
 /** From a file, or from standard input with `-`: never from argv or the environment, which others can read. */
 function readPassphrase(file: string): Buffer {
