@@ -87,6 +87,15 @@ test('a crash before every step, and a start after it', async () => {
     };
     await assert.rejects(liveOnce(said), /crashed/, `step ${crash}`);
     steps.before = () => {};
+    await withShares(place, (shares) => {
+      const destroyed = shares.states().filter(({ state }) => state === 'destroyed').length;
+      const files = readdirSync(place.dir);
+      assert.equal(files.filter((name) => name.endsWith('.destroyed')).length, destroyed, `step ${crash}`);
+      assert.equal(files.filter((name) => name.endsWith('.share')).length, shares.states().length - destroyed);
+      assert.ok(!files.some((name) => name.endsWith('.part')));
+      const generations = readFileSync(place.keyFile, 'utf8').match(/^generation/gm);
+      assert.equal(generations!.length, 1, `step ${crash}: the start alone has finished it`);
+    });
     await liveOnce(said);
     await assertEnd(said, `step ${crash}`);
   }
