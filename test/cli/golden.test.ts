@@ -137,8 +137,14 @@ before(async () => {
     text: write('notes.txt', 'no image'),
     mixed: join(dir, 'mixed'),
     empty: join(dir, 'empty'),
+    keyholderKey: join(dir, 'keyholder.key'),
+    keyholderDir: join(dir, 'shares'),
+    escrow: join(dir, 'escrow'),
+    passphrase: write('passphrase', 'seven horses, one bridge\n'),
+    shortPassphrase: write('short-passphrase', 'seven\n'),
   });
   mkdirSync(names.empty!);
+  mkdirSync(names.keyholderDir!);
   phantom('mixed/1.dcm', '2.25.4003', 3);
   write('mixed/2.txt', 'no image');
 });

@@ -2,6 +2,7 @@
 import { type GatewayOptions, INTERVAL_MS, parseListen, startGateway } from '@abaton/gateway';
 import { ConfigurationError } from '@abaton/verify';
 import { EXIT } from './exit.ts';
+import { requireOfficers } from './keyholder-command.ts';
 import { readText } from './read-file.ts';
 import { readTrust, type TrustFlags } from './trust-options.ts';
 
@@ -15,6 +16,9 @@ interface GatewayFlags extends TrustFlags {
   tlsKey?: string;
   witnessKey?: string;
   witnessNew?: boolean;
+  keyholderDir?: string;
+  keyholderKey?: string;
+  keyholderSubject?: string;
 }
 
 /** Prints one line of JSON when it listens, and ends the process at a signal. Its log goes to standard error. */
@@ -43,6 +47,7 @@ function readGatewayFlags(flags: GatewayFlags): GatewayOptions {
   if (witnessNew && witnessKey === undefined)
     throw new ConfigurationError('USAGE', '--witness-new belongs to --witness-key.');
   return {
+    ...readKeyholder(flags),
     trust: readTrust(url, flags),
     ...parseListen(listen),
     dataDir,
@@ -51,6 +56,15 @@ function readGatewayFlags(flags: GatewayFlags): GatewayOptions {
     ...(witnessKey !== undefined && { witness: { keyFile: witnessKey, isNew: witnessNew } }),
     ...(tlsCert !== undefined && tlsKey !== undefined && { tls: { cert: readText(tlsCert), key: readText(tlsKey) } }),
   };
+}
+
+function readKeyholder(flags: GatewayFlags): Pick<GatewayOptions, 'keyholder'> {
+  const { keyholderDir: dir, keyholderKey: keyFile, keyholderSubject: subject } = flags;
+  if (dir === undefined && keyFile === undefined && subject === undefined) return {};
+  if (dir === undefined || keyFile === undefined)
+    throw new ConfigurationError('USAGE', '--keyholder-dir and --keyholder-key belong together.');
+  requireOfficers(flags);
+  return { keyholder: { dir, keyFile, ...(subject !== undefined && { subject }) } };
 }
 
 const UNITS_MS = { ms: 1, s: 1000, m: 60_000 } as const;

@@ -7,6 +7,13 @@ import { flagOf } from './evidence-files.ts';
 import { EXIT, exitCodeOf, jsonOfError, messageOf } from './exit.ts';
 import { runGateway } from './gateway-command.ts';
 import { runIncidentList, runIncidentResolve } from './incident-command.ts';
+import {
+  runKeyholder,
+  runKeyholderExport,
+  runKeyholderImport,
+  runKeyholderKey,
+  runKeyholderStatus,
+} from './keyholder-command.ts';
 import { runPolicyDiff, runPolicyKey, runPolicyShow, runPolicySign } from './policy-command.ts';
 import { runServe } from './serve-command.ts';
 import { addTrustOptions, repeated } from './trust-options.ts';
@@ -161,6 +168,9 @@ addTrustOptions(
   .option('--tls-key <FILE>', 'its key, PEM')
   .option('--witness-key <FILE>', "also cosign the server's audit log, with this key of abaton witness key")
   .option('--witness-new', 'this witness has never cosigned: begin, the first time')
+  .option('--keyholder-dir <DIR>', "be the keyholder, too: where the shares of the server's keys are")
+  .option('--keyholder-key <FILE>', 'the key to them, best on other media: abaton keyholder key')
+  .option('--keyholder-subject <SUBJECT>', 'whose shares they are (default: the first that asks)')
   .action((flags) => run(runGateway(flags)));
 
 const witness = program
@@ -180,6 +190,41 @@ witness
   .description('make the key of a witness; prints its verifier keys')
   .requiredOption('--name <NAME>', 'a schema-less URL, such as hospital.example/witness')
   .action((file, flags) => run(runWitnessKey(file, flags)));
+
+const keyholder = program
+  .command('keyholder')
+  .description("the customer's shares of the server's keys: given to what officers admit, destroyed when told");
+const addPlaceOptions = (command: Command): Command =>
+  command
+    .requiredOption('--dir <DIR>', 'where the shares are')
+    .requiredOption('--key <FILE>', 'the key to them, best on other media');
+addTrustOptions(addPlaceOptions(keyholder.command('run', { isDefault: true }).description('run it (the default)')))
+  .requiredOption('--url <URL>', 'the server, such as https://abaton.example')
+  .option('--subject <SUBJECT>', 'whose shares they are (default: the first that asks)')
+  .action((flags) => run(runKeyholder(flags)));
+keyholder
+  .command('key <file>')
+  .description('make its keys; prints the verifier key for the manifest')
+  .requiredOption('--name <NAME>', 'name of the keyholder, without spaces')
+  .action((file, flags) => run(runKeyholderKey(file, flags)));
+keyholder
+  .command('status')
+  .description('print the epochs and whether their shares are held or destroyed')
+  .requiredOption('--dir <DIR>', 'where the shares are')
+  .option('--json', 'print one JSON object and nothing else')
+  .action((flags) => run(runKeyholderStatus(flags)));
+const PASSPHRASE = [
+  '--passphrase-file <FILE>',
+  'its passphrase, 15 characters at least; - for standard input',
+] as const;
+addPlaceOptions(keyholder.command('export').description('write an escrow copy: who loses the shares loses everything'))
+  .requiredOption('--to <FILE>', 'the copy')
+  .requiredOption(...PASSPHRASE)
+  .action((flags) => run(runKeyholderExport(flags)));
+addPlaceOptions(keyholder.command('import').description('make folder and key from an escrow copy, after a loss'))
+  .requiredOption('--from <FILE>', 'the copy')
+  .requiredOption(...PASSPHRASE)
+  .action((flags) => run(runKeyholderImport(flags)));
 
 program
   .command('serve')

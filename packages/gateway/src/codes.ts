@@ -48,6 +48,57 @@ export const GATEWAY_CODES = {
     meaning: 'Another witness uses this data directory.',
     remedy: 'Stop it, or give this one its own --data-dir and its own key.',
   },
+  // keyholder
+  KEYHOLDER_KEY_INVALID: {
+    class: 'fix',
+    status: 500,
+    meaning: "The keyholder's key file is missing, damaged, of another keyholder, or others can read it.",
+    remedy: 'Restore the newest key file, mode 0600; if it is lost, import an escrow copy (docs/guide/keyholder.md).',
+  },
+  KEYHOLDER_STATE_INVALID: {
+    class: 'fix',
+    status: 500,
+    meaning:
+      "A file of the keyholder's folder is missing, changed, or older than the key file says. Nothing was touched.",
+    remedy: 'Restore the newest folder, or import an escrow copy (docs/guide/keyholder.md).',
+  },
+  KEYHOLDER_IN_USE: {
+    class: 'fix',
+    status: 500,
+    meaning: 'Another keyholder uses this folder or this key file.',
+    remedy: 'Stop it, or give this one a folder and a key file of its own.',
+  },
+  SUBJECT_OTHER: {
+    class: 'fix',
+    status: 500,
+    meaning: 'The server names another subject than the one whose shares are kept here, or none that can be kept.',
+    remedy: 'Find out which server it is. Each subject has a folder and a key file of its own.',
+  },
+  EPOCH_UNEXPECTED: {
+    class: 'fix',
+    status: 500,
+    meaning: 'The server asks for the share of an epoch that is not the next one, or retires one that never was.',
+    remedy: 'Find out what state the server runs on. Nothing was made, given or destroyed.',
+  },
+  EPOCH_DESTROYED: {
+    class: 'fix',
+    status: 500,
+    meaning:
+      'The server asks for a share that was destroyed: it runs on old state (rolled back, or a backup from before an erasure).',
+    remedy: 'Restore a backup of after the erasure. Nothing was given.',
+  },
+  EPOCH_NEEDED: {
+    class: 'fix',
+    status: 500,
+    meaning: 'The server retires the newest epoch, so that nothing could be read any more.',
+    remedy: 'Find out why. Nothing was destroyed.',
+  },
+  ESCROW_INVALID: {
+    class: 'fix',
+    status: 500,
+    meaning: 'The escrow copy does not open: another passphrase, or it was changed or cut.',
+    remedy: 'Try the passphrase of that copy, or another copy.',
+  },
   // requests
   GATEWAY_CLOSED: {
     class: 'retry',

@@ -4,6 +4,8 @@ import type { ClientCode, VerifyOptions } from '@abaton/client';
 import { ConfigurationError } from '@abaton/verify';
 import { createHandler } from './http/handler.ts';
 import { listen } from './http/listen.ts';
+import { startKeyholder } from './keyholder/keyholder.ts';
+import { openShares, type SharesOptions } from './keyholder/shares.ts';
 import { openLink } from './link.ts';
 import { createLogger } from './log.ts';
 import { startDrain } from './queue/drain.ts';
@@ -27,6 +29,8 @@ export interface GatewayOptions {
   dataDir: string;
   /** Also cosigns the log of the service, with this key file. `isNew`: this witness has never cosigned. */
   witness?: { keyFile: string; isNew: boolean };
+  /** The role of the keyholder, over the same link. `trust.policy` has then to be one that officers have signed. */
+  keyholder?: SharesOptions;
   /** At most, and by default, five minutes. */
   intervalMs?: number;
   /** How much older than the interval evidence may get. At most, and by default, a minute. */
@@ -60,13 +64,13 @@ export interface Gateway {
 
 export const INTERVAL_MS = 300_000; // as the service's self-attestation: a revoked platform is found within it (I1)
 /** For one attempt that runs into all its limits (connect 10 s, evidence 30 s), and a second one that holds. */
-const GRACE_MS = 60_000;
+export const GRACE_MS = 60_000;
 const MAX_QUEUE_BYTES = 20 * 2 ** 30; // a day of a busy CT; the customer's disk decides
 
 /**
  * Listens at once, closed; opens when the service is verified. Throws URL_INVALID when the address of the service is
- * no https: URL, LISTEN_REFUSED, QUEUE_IN_USE, QUEUE_KEY_INVALID, WITNESS_KEY_INVALID, WITNESS_STATE_INVALID, a RangeError for an interval or grace above its
- * default, and what the disk says.
+ * no https: URL, LISTEN_REFUSED, QUEUE_IN_USE, QUEUE_KEY_INVALID, WITNESS_KEY_INVALID, WITNESS_STATE_INVALID, what
+ * `openShares` throws, a RangeError for an interval or grace above its default, and what the disk says.
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { trust, dataDir, maxQueueBytes = MAX_QUEUE_BYTES } = options;
@@ -77,10 +81,17 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const logger = createLogger(options.log ?? ((line) => process.stderr.write(line)));
   await makeDirectory(dataDir);
   const queue = await openQueue(dataDir, maxQueueBytes);
+  const shares = options.keyholder
+    ? await openShares(options.keyholder).catch((error) => {
+        queue.close();
+        throw error;
+      })
+    : null;
   const refusals = await openRefusals(dataDir);
   const link = openLink({ trust, intervalMs, graceMs, refusals, logger });
   const drain = startDrain(queue, link, logger);
   let witness: LinkWitness | null = null;
+  const keyholder = shares && startKeyholder({ shares, link, trust, logger });
   const state = (): GatewayState => {
     const { open, ...rest } = link.state();
     const state = open ? 'open' : 'closed';
@@ -88,9 +99,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     return { state, ...rest, lastRefusal: refusals.newest(), queue: queue.counts(), ...witnessed };
   };
   const stop = async () => {
+    const ended = keyholder?.stop();
     link.close();
     await drain.stop();
     await witness?.stop();
+    await ended;
+    shares?.close();
     queue.close();
   };
   const { patienceMs } = options;

@@ -72,6 +72,8 @@ const TICK_MS = 250; // how late a connection may be cut that nobody uses
 const BEAT_MS = 2_000;
 const BEAT_TIMEOUT_MS = 10_000; // as a TCP connection: longer means that nobody answers
 
+const closed = (reasons: readonly string[]) => errorOf('GATEWAY_CLOSED', `Nothing is sent now: ${reasons.join(', ')}.`);
+
 export function openLink(options: LinkOptions): Link {
   const { trust, intervalMs, graceMs, refusals, logger, pauseMs = backoffMs } = options;
   const held = new Set<Held>();
@@ -198,7 +200,6 @@ export function openLink(options: LinkOptions): Link {
     return adopted && current !== null;
   };
 
-  const closed = (reasons: string[]) => errorOf('GATEWAY_CLOSED', `Nothing is sent now: ${reasons.join(', ')}.`);
   const runOver = async <T>(used: Held | null, use: Use<T>): Promise<T> => {
     if (!used) throw closed(reasons);
     used.running++;

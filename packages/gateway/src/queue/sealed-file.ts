@@ -1,5 +1,5 @@
 /**
- * The form of a queued upload, and of the answer to it: AES-256-GCM in chunks (STREAM: Hoang, Reyhanitabar, Rogaway,
+ * The form of a queued upload and of the answer to it, and of what the keyholder keeps: AES-256-GCM in chunks (STREAM: Hoang, Reyhanitabar, Rogaway,
  * Vizár, CRYPTO 2015), each file under a random key of its own, which is wrapped by the queue's key. Chunks can be
  * neither changed, reordered, dropped nor cut off, and no file can stand in for another.
  *
@@ -7,7 +7,7 @@
  * |---:|---:|---|
  * | 0 | 4 | 'ABTQ' |
  * | 4 | 1 | version, 1 |
- * | 5 | 1 | kind: 1 upload, 2 answer |
+ * | 5 | 1 | kind: 1 upload, 2 answer, 3 share, 4 tombstone of a share |
  * | 6 | 16 | id |
  * | 22 | 12 | nonce of the wrapped key, random |
  * | 34 | 48 | the file's key, wrapped: AES-256-GCM, with bytes 0–21 as associated data |
@@ -22,7 +22,7 @@ import { errorOf } from '../codes.ts';
 
 export const KEY_BYTES = 32;
 export const ID_BYTES = 16;
-type SealedKind = 'upload' | 'answer';
+type SealedKind = 'upload' | 'answer' | 'share' | 'tombstone';
 
 /** Which file it has to be. */
 export interface SealedFile {
@@ -33,14 +33,14 @@ export interface SealedFile {
 
 const MAGIC = Buffer.from('ABTQ');
 const VERSION = 1;
-const KINDS = { upload: 1, answer: 2 } as const;
+const KINDS = { upload: 1, answer: 2, share: 3, tombstone: 4 } as const;
 const CHUNK_BYTES = 65536;
 const TAG_BYTES = 16;
 const NONCE_BYTES = 12;
 const LABEL_BYTES = MAGIC.length + 2 + ID_BYTES;
 const HEADER_BYTES = LABEL_BYTES + NONCE_BYTES + KEY_BYTES + TAG_BYTES;
 
-const damaged = () => errorOf('OBJECT_DAMAGED', 'A file of the queue does not open.');
+const damaged = () => errorOf('OBJECT_DAMAGED', 'A sealed file does not open.');
 const labelOf = (kind: SealedKind, id: string): Buffer =>
   Buffer.concat([MAGIC, Uint8Array.of(VERSION, KINDS[kind]), Buffer.from(id, 'hex')]);
 
