@@ -1,10 +1,10 @@
 // JobQueue on a table of Db.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { jobQueueSuite } from '../../../../test/contract/jobs.suite.ts';
 import { openSqliteQueue } from '../../src/jobs/sqlite-queue.ts';
 import { migrate } from '../../src/vault/migrations.ts';
 import { openSqlite } from '../../src/vault/sqlite.ts';
-import { jobQueueSuite } from './job-queue.suite.ts';
 
 async function setUp(t: TestContext) {
   const clock = { ms: 1_700_000_000_000 };

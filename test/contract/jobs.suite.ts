@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
-import type { Job, JobQueue } from '../../src/jobs/queue.ts';
-import type { Db } from '../../src/vault/db.ts';
-import { runs } from '../vault/support.ts';
+import type { Job, JobQueue } from '../../packages/server/src/jobs/queue.ts';
+import type { Db } from '../../packages/server/src/vault/db.ts';
+import { runs } from '../../packages/server/test/vault/support.ts';
 
 export interface QueueUnderTest {
   db: Db;
