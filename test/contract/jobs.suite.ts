@@ -165,6 +165,24 @@ export function jobQueueSuite(driver: string, setUp: (t: TestContext) => Promise
     assert.equal((await leaseOne(it)).attempt, 1);
   });
 
+  test(`${driver}: asked for again, before and after its lease ran out, a job runs twice and not three times`, async (t) => {
+    const it = await setUp(t);
+    await add(it, 'a');
+    await leaseOne(it);
+    await add(it, 'a');
+    it.clock.ms += LEASE_MS;
+    await add(it, 'a');
+    const second = await leaseOne(it);
+    assert.equal(second.attempt, 2);
+    assert.equal(await it.queue.lease(KIND, LEASE_MS), null);
+    assert.equal(await complete(it, second), true);
+    const again = await leaseOne(it);
+    assert.equal(again.attempt, 1);
+    assert.equal(await it.queue.lease(KIND, LEASE_MS), null);
+    assert.equal(await complete(it, again), true);
+    assert.equal(await it.queue.state(KIND, 'a'), null);
+  });
+
   test(`${driver}: in any order of calls, work asked for is done after it was asked for`, async (t) => {
     const step = fc.record({
       call: fc.constantFrom('enqueue', 'lease', 'complete', 'retry', 'extend', 'wait'),

@@ -58,7 +58,11 @@ export async function startS3({ conditionalPut = true } = {}): Promise<S3Server>
     const fault = it.fault(request);
     if (fault === 'hang up') return void request.socket.destroy();
     if (typeof fault === 'number') return void request.resume().on('end', () => response.writeHead(fault).end());
-    if (fault === 'hang up after') response.writeHead = () => (request.socket.destroy(), response);
+    if (fault === 'hang up after')
+      response.writeHead = () => {
+        request.socket.destroy();
+        return response;
+      };
     const object = statSync(join(directory, `${path}._S3rver_object`), { throwIfNoEntry: false });
     if (request.method === 'GET' && request.headers.range && object?.size === 0)
       return void response.writeHead(416).end(); // s3rver promises a byte that is not there

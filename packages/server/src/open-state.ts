@@ -1,9 +1,11 @@
-/** Opens all that lives in the data directory of one machine, in the order in which each part may rely on the last. */
+/** Opens all that is stored, in the data directory or in the stores that the settings name, in the order in which each part may rely on the last. */
+import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeDirectory } from './durable-files.ts';
 import { errorOf } from './errors.ts';
 import { SealedArchive } from './imaging/sealed-archive.ts';
+import { openBossQueue } from './jobs/boss-queue.ts';
 import type { JobQueue } from './jobs/queue.ts';
 import { openSqliteQueue } from './jobs/sqlite-queue.ts';
 import type { BlobStore } from './vault/blobs.ts';
@@ -12,12 +14,19 @@ import { openDirectoryBlobs } from './vault/directory-blobs.ts';
 import { KeyHierarchy, type RootSecrets } from './vault/keys.ts';
 import { verifyLogHead } from './vault/log-head.ts';
 import { migrate, readStateVersion } from './vault/migrations.ts';
+import { openPostgres } from './vault/postgres.ts';
+import { S3Folder } from './vault/s3.ts';
+import { claimBucket, openS3Blobs } from './vault/s3-blobs.ts';
 import { createSealedState, type SealedState } from './vault/sealed-state.ts';
 import { SealingVault } from './vault/sealing-vault.ts';
 import { openSqlite } from './vault/sqlite.ts';
 
 export interface StateOptions extends RootSecrets {
   dataDir: string;
+  /** PostgreSQL for rows and jobs; null or absent: SQLite in the data directory. */
+  databaseUrl?: string | null;
+  /** S3 for blobs; null or absent: the data directory. */
+  blobsUrl?: string | null;
   tenant: string;
   studyIdleMs: number;
   nowMs?: () => number;
@@ -34,6 +43,8 @@ export interface State {
   close(): Promise<void>;
 }
 
+/** All that the rooms enqueue. */
+const JOB_KINDS = ['analyze-study'];
 const DATABASE = 'abaton.db';
 const LOG_HEAD = join('audit', 'checkpoint');
 
@@ -49,26 +60,54 @@ function verifyComplete(dataDir: string): void {
  * STORE_UNAVAILABLE when the disk does not do its part.
  */
 export async function openState(options: StateOptions): Promise<State> {
-  const { dataDir, tenant, studyIdleMs, nowMs = Date.now } = options;
+  const { dataDir, databaseUrl = null, blobsUrl = null, tenant, studyIdleMs, nowMs = Date.now } = options;
   await makeDirectory(dataDir);
-  verifyComplete(dataDir);
-  // First of all the lock: whoever holds the database also owns the blobs beside it.
-  const db = openSqlite(join(dataDir, DATABASE));
+  if (databaseUrl === null) verifyComplete(dataDir);
+  // First of all the lock: whoever holds the database also owns the blobs.
+  const db = databaseUrl === null ? openSqlite(join(dataDir, DATABASE)) : await openPostgres(databaseUrl);
+  let closeQueue = async () => {};
   try {
-    if ((await readStateVersion(db)) > 0) await KeyHierarchy.open(db, options, nowMs); // wrong keys change nothing
+    const version = await readStateVersion(db);
+    if (version === 0 && existsSync(join(dataDir, LOG_HEAD)))
+      throw errorOf('STATE_INCOMPLETE', 'The database is empty, and the audit log of this data directory is not.');
+    if (version > 0) await KeyHierarchy.open(db, options, nowMs); // wrong keys change nothing
     await migrate(db, nowMs);
     const keys = await KeyHierarchy.open(db, options, nowMs);
-    const blobs = await openDirectoryBlobs(join(dataDir, 'blobs'));
+    const sealedState = createSealedState(options.teeKey);
+    const folder = blobsUrl === null ? null : await openOwnFolder(blobsUrl, db, sealedState);
+    const blobs = folder
+      ? await openS3Blobs(folder, join(dataDir, 'spool'))
+      : await openDirectoryBlobs(join(dataDir, 'blobs'));
     const vault = new SealingVault(blobs, keys, options.teeKey);
-    const queue = await openSqliteQueue(db, nowMs);
+    let queue: JobQueue;
+    if (databaseUrl === null) queue = await openSqliteQueue(db, nowMs);
+    else {
+      const boss = await openBossQueue(db, nowMs, JOB_KINDS);
+      closeQueue = () => boss.close();
+      queue = boss;
+    }
     const archive = new SealedArchive({ db, blobs, vault, queue, tenant, studyIdleMs, nowMs });
     await blobs.reconcile((key) => archive.isReferenced(key));
-    const sealedState = createSealedState(options.teeKey);
-    return { db, blobs, keys, vault, queue, archive, sealedState, close: () => db.close() };
+    const close = async () => {
+      await closeQueue();
+      await db.close();
+    };
+    return { db, blobs, keys, vault, queue, archive, sealedState, close };
   } catch (error) {
+    await closeQueue();
     await db.close();
     throw error;
   }
+}
+
+/** The folder of BLOBS_URL, which is this database's from now on. Throws STATE_INCOMPLETE when it is another one's. */
+async function openOwnFolder(url: string, db: Db, state: SealedState): Promise<S3Folder> {
+  const folder = await S3Folder.open(url);
+  const known = await state.get(db, 'blobs-owner');
+  const id = known ? Buffer.from(known).toString() : randomUUID();
+  if (!known) await state.put(db, 'blobs-owner', Buffer.from(id)); // first: a crash before the claim leaves it to the next start
+  await claimBucket(folder, id);
+  return folder;
 }
 
 /**

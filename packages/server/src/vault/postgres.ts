@@ -95,7 +95,7 @@ class PostgresSession implements Engine {
   async run(sql: string, params: readonly SqlValue[]): Promise<Row[]> {
     if (this.#transaction !== null && this.#client === null) throw lost();
     try {
-      return (await ask(await this.#session(), sql, params)).rows as Row[];
+      return await ask(await this.#session(), sql, params);
     } catch (error) {
       throw this.#translated(error);
     }
@@ -150,8 +150,8 @@ class PostgresSession implements Engine {
       // The server may not have noticed yet that our session is gone; or it is somebody else's, and then the token tells.
       throw (error as AbatonError).code === 'STATE_IN_USE' ? lost('another session holds it') : error;
     });
-    const { rows } = await ask(client, 'select token from owner where id = 1');
-    if (rows[0]?.token !== this.#token) {
+    const [row] = await ask(client, 'select token from owner where id = 1');
+    if (row?.token !== this.#token) {
       await client.end().catch(() => undefined);
       this.#isClosed = true;
       throw errorOf('STATE_IN_USE', 'Another process has taken the database over.');
@@ -195,20 +195,20 @@ class PostgresSession implements Engine {
     if (error.severity !== 'ERROR') this.#drop(); // FATAL and PANIC end the session
     if (REFUSED.test(state)) return errorOf(refused, `The database refuses what DATABASE_URL asks: SQLSTATE ${state}.`);
     if (UNAVAILABLE.test(state) || error.severity !== 'ERROR') return lost(`SQLSTATE ${state}`);
-    return new Error(`the database refused a statement: SQLSTATE ${state}`);
+    return Object.assign(new Error(`the database refused a statement: SQLSTATE ${state}`), { code: state });
   }
 }
 
 const lost = (why?: string) =>
   errorOf('STORE_UNAVAILABLE', `The database does not answer${why === undefined ? '' : `: ${why}`}.`);
 
-/** Texts without values go as they are: they may be several statements, and the answer is that of the last. */
-async function ask(client: pg.Client, sql: string, params: readonly SqlValue[] = []): Promise<pg.QueryResult> {
+/** Texts without values go as they are: they may be several statements, and the rows are those of all. */
+async function ask(client: pg.Client, sql: string, params: readonly SqlValue[] = []): Promise<Row[]> {
   const result: pg.QueryResult | pg.QueryResult[] = await client.query(
     sql,
     params.length > 0 ? [...params] : undefined,
   );
-  return Array.isArray(result) ? result.at(-1)! : result;
+  return [result].flat().flatMap(({ rows }) => rows as Row[]);
 }
 
 function newClient(url: string): pg.Client {
@@ -231,15 +231,12 @@ function newClient(url: string): pg.Client {
 /** Holds the session to what the server does by default: it may be set otherwise later, and that must not change this one. */
 async function verifyDurable(client: pg.Client): Promise<void> {
   for (const name of ['fsync', 'full_page_writes'] as const)
-    if ((await ask(client, `show ${name}`)).rows[0]?.[name] !== 'on')
+    if ((await ask(client, `show ${name}`))[0]?.[name] !== 'on')
       throw errorOf(
         'SETTING_INVALID',
         `The PostgreSQL server runs with ${name} = off: a power cut would lose records.`,
       );
-  const { synchronous_commit: level } = (await ask(client, 'show synchronous_commit')).rows[0] as Record<
-    string,
-    string
-  >;
+  const level = (await ask(client, 'show synchronous_commit'))[0]?.synchronous_commit;
   const kept = DURABLE_COMMITS.find((durable) => durable === level);
   if (kept === undefined)
     throw errorOf('SETTING_INVALID', 'The PostgreSQL server runs with synchronous_commit off or local; it must be on.');
@@ -248,8 +245,8 @@ async function verifyDurable(client: pg.Client): Promise<void> {
 
 async function lock(client: pg.Client): Promise<void> {
   for (const until = Date.now() + LOCK_WAIT_MS; ; await sleep(PAUSE_MS)) {
-    const { rows } = await ask(client, 'select pg_try_advisory_lock($1) as held', [OWNER_LOCK]);
-    if (rows[0]?.held === true) return;
+    const [row] = await ask(client, 'select cast(pg_try_advisory_lock($1) as integer) as held', [OWNER_LOCK]);
+    if (row?.held === 1) return;
     if (Date.now() >= until) throw errorOf('STATE_IN_USE', 'Another process owns the database.');
   }
 }

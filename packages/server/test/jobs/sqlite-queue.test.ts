@@ -1,7 +1,6 @@
-// JobQueue on a table of Db.
+// JobQueue on a table of Db: what is its own; what every JobQueue does stands in test/contract/jobs.suite.ts.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { jobQueueSuite } from '../../../../test/contract/jobs.suite.ts';
 import { openSqliteQueue } from '../../src/jobs/sqlite-queue.ts';
 import { migrate } from '../../src/vault/migrations.ts';
 import { openSqlite } from '../../src/vault/sqlite.ts';
@@ -13,8 +12,6 @@ async function setUp(t: TestContext) {
   await migrate(db, () => clock.ms);
   return { db, queue: await openSqliteQueue(db, () => clock.ms), clock };
 }
-
-jobQueueSuite('sqlite', setUp);
 
 test('a restart takes back the leases of the process before, and their attempts count', async (t) => {
   const { db, queue, clock } = await setUp(t);
