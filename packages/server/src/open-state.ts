@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type { LogStore } from './audit/log-store.ts';
 import { makeDirectory } from './durable-files.ts';
 import { errorOf } from './errors.ts';
 import { SealedArchive } from './imaging/sealed-archive.ts';
@@ -25,7 +26,7 @@ export interface StateOptions extends RootSecrets {
   dataDir: string;
   /** PostgreSQL for rows and jobs; null or absent: SQLite in the data directory. */
   databaseUrl?: string | null;
-  /** S3 for blobs; null or absent: the data directory. */
+  /** S3 for blobs and the audit log; null or absent: the data directory. */
   blobsUrl?: string | null;
   tenant: string;
   studyIdleMs: number;
@@ -40,6 +41,8 @@ export interface State {
   queue: JobQueue;
   archive: SealedArchive;
   sealedState: SealedState;
+  /** Where the audit log lies; null: in the data directory. */
+  auditFolder: S3Folder | null;
   close(): Promise<void>;
 }
 
@@ -92,7 +95,8 @@ export async function openState(options: StateOptions): Promise<State> {
       await closeQueue();
       await db.close();
     };
-    return { db, blobs, keys, vault, queue, archive, sealedState, close };
+    const auditFolder = folder?.folder('audit') ?? null;
+    return { db, blobs, keys, vault, queue, archive, sealedState, auditFolder, close };
   } catch (error) {
     await closeQueue();
     await db.close();
@@ -114,8 +118,13 @@ async function openOwnFolder(url: string, db: Db, state: SealedState): Promise<S
  * Instances are acknowledged only after they are in the log, and a latched door is in the log alone: a new one would hide
  * what was recorded. Throws STATE_INCOMPLETE.
  */
-export async function verifyLogPresent(db: Db, dataDir: string, origin: string): Promise<void> {
-  if (existsSync(join(dataDir, LOG_HEAD))) return;
+export async function verifyLogPresent(
+  db: Db,
+  dataDir: string,
+  origin: string,
+  store: LogStore | null = null,
+): Promise<void> {
+  if (store ? (await store.read('checkpoint')) !== null : existsSync(join(dataDir, LOG_HEAD))) return;
   await verifyLogHead(db, origin, null);
   if ((await db.query('select ref from instances limit 1')).length > 0)
     throw errorOf('STATE_INCOMPLETE', 'The audit log of this data directory is missing.');
