@@ -183,6 +183,15 @@ export function jobQueueSuite(driver: string, setUp: (t: TestContext) => Promise
     assert.equal(await it.queue.state(KIND, 'a'), null);
   });
 
+  test(`${driver}: a job that waits for its own end keeps no other one waiting`, async (t) => {
+    const it = await setUp(t);
+    await add(it, 'a');
+    await leaseOne(it);
+    for (const subject of ['a', 'a', 'b']) await add(it, subject);
+    assert.equal((await leaseOne(it)).subject, 'b');
+    assert.equal(await it.queue.lease(KIND, LEASE_MS), null);
+  });
+
   test(`${driver}: in any order of calls, work asked for is done after it was asked for`, async (t) => {
     const step = fc.record({
       call: fc.constantFrom('enqueue', 'lease', 'complete', 'retry', 'extend', 'wait'),
