@@ -1,7 +1,7 @@
 #!/bin/sh
 # Debian packages that the tests use as independent readers and browsers. Never called by npm.
 set -eu
-packages='dcmtk dicom3tools pixelmed-apps python3-pydicom openssl chromium xmlsec1 libxml2-utils'
+packages='dcmtk dicom3tools pixelmed-apps python3-pydicom openssl chromium xmlsec1 libxml2-utils postgresql-15'
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
   echo "As root on Debian: apt-get install -y --no-install-recommends $packages" >&2
   exit 0

@@ -20,7 +20,7 @@ import { after, before, suite, test } from 'node:test';
 import { connectVerified } from '@abaton/client';
 import { ED25519_TYPE, formatVkey } from '@abaton/verify';
 import { createLogKeys } from '../../packages/server/src/audit/log-keys.ts';
-import { openYearlyLog } from '../../packages/server/src/audit/yearly-log.ts';
+import { directoryOfLogs, openYearlyLog } from '../../packages/server/src/audit/yearly-log.ts';
 import { drawPhantom } from '../../packages/server/src/imaging/phantom.ts';
 import { root, type Stack, startStack } from '../e2e/stack.ts';
 import { errorsOf } from './json-schemas.ts';
@@ -102,7 +102,7 @@ before(async () => {
   const officer = generateKeyPairSync('ed25519');
   // a log that nobody writes meanwhile, as a copy of one is
   const keys = createLogKeys('hospital.example/audit', new Uint8Array(32));
-  const log = await openYearlyLog({ dir: join(dir, 'audit'), keys, firstYear: 2025 });
+  const log = await openYearlyLog({ place: directoryOfLogs(join(dir, 'audit')), keys, firstYear: 2025 });
   const [lastYear] = log.vkeys();
   await log.append(Buffer.from('{"n":0}'));
   log.begin(2026, ({ size }) => Buffer.from(`{"after":${size}}`));

@@ -30,6 +30,20 @@ export const SETTINGS = {
     default: '$XDG_DATA_HOME/abaton',
     prevents: 'State in a place that is lost with the container or with the checkout.',
   },
+  databaseUrl: {
+    env: 'DATABASE_URL',
+    kind: 'text',
+    default: null,
+    prevents:
+      'Rows and jobs on one machine: `postgres://user:password@host/database`; unset, SQLite in the data directory.',
+  },
+  blobsUrl: {
+    env: 'BLOBS_URL',
+    kind: 'text',
+    default: null,
+    prevents:
+      'Objects and audit log on one machine: S3, `https://KEY:SECRET@host/bucket/prefix?region=…`; unset, the data directory.',
+  },
   host: {
     env: 'ABATON_HOST',
     kind: 'text',

@@ -47,8 +47,8 @@ export const ERRORS = {
     class: 'fix',
     status: 500,
     issue: 'exception',
-    meaning: 'Another process owns the data directory.',
-    remedy: 'Stop that process, or give this one its own ABATON_DATA_DIR.',
+    meaning: 'Another process owns the data directory, the database or the log.',
+    remedy: 'Stop that process, or give this one its own ABATON_DATA_DIR, DATABASE_URL and BLOBS_URL.',
   },
   ISOLATION_UNAVAILABLE: {
     class: 'fix',
@@ -267,7 +267,7 @@ export const ERRORS = {
     status: 503,
     issue: 'transient',
     meaning: 'The store cannot be read or written.',
-    remedy: 'Free or repair the disk, then retry.',
+    remedy: 'Free or repair the disk, the database or the bucket, then retry.',
   },
   SEAL_BROKEN: {
     class: 'stop',

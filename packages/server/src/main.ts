@@ -14,7 +14,8 @@ import { createAuditReader } from './audit/audit-reader.ts';
 import { createAuditTrail } from './audit/audit-trail.ts';
 import { createDenials } from './audit/denials.ts';
 import { createLogKeys } from './audit/log-keys.ts';
-import { openYearlyLog } from './audit/yearly-log.ts';
+import { openS3LogStore } from './audit/s3-log-store.ts';
+import { bucketOfLogs, directoryOfLogs, openYearlyLog } from './audit/yearly-log.ts';
 import { type Config, loadConfig } from './config.ts';
 import { setKillPoint } from './durable-step.ts';
 import { errorOf } from './errors.ts';
@@ -47,7 +48,7 @@ import { createModelRuntime } from './models/runtime.ts';
 import { accountOrder, exportOrder } from './officers/audit-orders.ts';
 import { createOrderDesk } from './officers/order-desk.ts';
 import { openAttestation } from './open-attestation.ts';
-import { openDatabase, openSharedVault, openVault, type State, verifyLogPresent } from './open-state.ts';
+import { openBucket, openDatabase, openSharedVault, openVault, type State, verifyLogPresent } from './open-state.ts';
 import { openGuestAgent } from './tee/agent-client.ts';
 import { createClock } from './tee/clock.ts';
 import { readLogTail } from './tee/log-tail.ts';
@@ -79,12 +80,17 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   const agent = openGuestAgent(config.agentSocket);
   const info = await agent.info();
   const keys = await deriveTeeKeys(agent);
-  const { tenant, studyIdleMs, dataDir } = config;
-  const db = await openDatabase({ dataDir, teeKey: keys.vault });
-  await verifyLogPresent(db, dataDir);
+  const { tenant, studyIdleMs, dataDir, databaseUrl, blobsUrl } = config;
+  const stores = { dataDir, databaseUrl, teeKey: keys.vault };
+  const db = await openDatabase(stores);
+  const bucket = blobsUrl === null ? null : await openBucket(blobsUrl, db, keys.vault);
   const logKeys = createLogKeys(`abaton/${info.appId}/audit`, keys.auditLog);
   const firstYear = new Date().getUTCFullYear();
-  const log = await openYearlyLog({ dir: join(dataDir, 'audit'), keys: logKeys, firstYear });
+  const place = bucket
+    ? bucketOfLogs(bucket.folder('audit'), firstYear, openS3LogStore)
+    : directoryOfLogs(join(dataDir, 'audit'));
+  await verifyLogPresent(db, await place.years());
+  const log = await openYearlyLog({ place, keys: logKeys, firstYear });
   await verifyLogHeads(
     db,
     log.trees().map((tree) => ({ origin: tree.origin, size: tree.size() })),
@@ -137,7 +143,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
   if (isolation.level === 'none') logger.warn('models-not-isolated');
 
   const metrics = createMetrics();
-  const vaultOptions = { dataDir, teeKey: keys.vault, tenant, studyIdleMs };
+  const vaultOptions = { ...stores, bucket, tenant, studyIdleMs };
   const alone = keyholder.state() === 'none';
   let state: State | null = alone ? await openVault(db, { ...vaultOptions, keyholderShare: null }) : null;
   const opened = (): State => {
@@ -288,6 +294,7 @@ async function start(config: Config): Promise<{ ready: Record<string, unknown>; 
       await denials.stop();
       await index.stop();
       await log.close();
+      await state?.closeQueue();
       await db.close();
     },
   };

@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { listed } from '../../../test/contract/blobs.suite.ts';
 import type { StoredInstance, StudyArchive } from '../src/imaging/archive.ts';
 import type { Dataset, Element } from '../src/imaging/dataset.ts';
 import { decodeDataset, encodeDataset } from '../src/imaging/dataset-codec.ts';
 import { datasetOf, newInstance, resultOf } from './archive-fixture.ts';
-import { listed } from './vault/blob-store.suite.ts';
 import { collect, flipped, runs, scratch, testState } from './vault/support.ts';
 
 const isBroken = { code: 'SEAL_BROKEN' };

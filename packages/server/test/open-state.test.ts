@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { directoryOfLogs } from '../src/audit/yearly-log.ts';
 import { openState, verifyLogPresent } from '../src/open-state.ts';
 import { keepLogHead, verifyLogHeads } from '../src/vault/log-head.ts';
 import { newInstance } from './archive-fixture.ts';
@@ -11,16 +12,17 @@ import { newInstance } from './archive-fixture.ts';
 test('a database without its log, and a log without its database, are refused', async (t) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'abaton-state-'));
   t.after(() => rmSync(dataDir, { recursive: true }));
+  const { years } = directoryOfLogs(join(dataDir, 'audit'));
   const open = () =>
     openState({ dataDir, teeKey: new Uint8Array(32).fill(7), keyholderShare: null, tenant: 'default', studyIdleMs: 0 });
 
   const state = await open();
-  await verifyLogPresent(state.db, dataDir); // a crash between the first database and the first log lost nothing
+  await verifyLogPresent(state.db, await years()); // a crash between the first database and the first log lost nothing
   await state.archive.addInstances([await newInstance(state)]);
-  await assert.rejects(verifyLogPresent(state.db, dataDir), { code: 'STATE_INCOMPLETE' });
+  await assert.rejects(verifyLogPresent(state.db, await years()), { code: 'STATE_INCOMPLETE' });
   mkdirSync(join(dataDir, 'audit', '2026'), { recursive: true });
   writeFileSync(join(dataDir, 'audit', '2026', 'checkpoint'), 'a log');
-  await verifyLogPresent(state.db, dataDir);
+  await verifyLogPresent(state.db, await years());
   await state.close();
 
   for (const file of ['abaton.db', 'abaton.db-wal', 'abaton.db-shm']) rmSync(join(dataDir, file), { force: true });
@@ -31,6 +33,7 @@ test('a database without its log, and a log without its database, are refused', 
 test('a log that is gone, or shorter than it was, is refused; also where nothing is stored', async (t) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'abaton-state-'));
   t.after(() => rmSync(dataDir, { recursive: true }));
+  const { years } = directoryOfLogs(join(dataDir, 'audit'));
   const options = { dataDir, teeKey: new Uint8Array(32).fill(7), keyholderShare: null, tenant: 'default' };
   const state = await openState({ ...options, studyIdleMs: 0 });
   t.after(() => state.close());
@@ -46,5 +49,5 @@ test('a log that is gone, or shorter than it was, is refused; also where nothing
   ]);
   await assert.rejects(verifyLogHeads(state.db, [{ origin: 'next year', size: 9 }]), { code: 'STATE_INCOMPLETE' });
   await assert.rejects(verify(6), { code: 'STATE_INCOMPLETE' });
-  await assert.rejects(verifyLogPresent(state.db, dataDir), { code: 'STATE_INCOMPLETE' });
+  await assert.rejects(verifyLogPresent(state.db, await years()), { code: 'STATE_INCOMPLETE' });
 });

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseCheckpoint, parseNote, parseVkey, verifyNote } from '@abaton/verify';
 import { type AttestedServer, startAttested } from '../../../client/test/hostile-door.ts';
 import { createLogKeys } from '../../../server/src/audit/log-keys.ts';
-import { openYearlyLog, type YearlyLog } from '../../../server/src/audit/yearly-log.ts';
+import { directoryOfLogs, openYearlyLog, type YearlyLog } from '../../../server/src/audit/yearly-log.ts';
 import { createLogger } from '../../src/log.ts';
 import { openLogServer } from '../../src/witness/log-server.ts';
 import { trustLogs } from '../../src/witness/trusted-logs.ts';
@@ -29,7 +29,7 @@ before(async () => {
 after(() => attested.close());
 
 async function openAt(t: TestContext, dir: string): Promise<YearlyLog> {
-  const log = await openYearlyLog({ dir, keys, firstYear: YEAR - 1 });
+  const log = await openYearlyLog({ place: directoryOfLogs(dir), keys, firstYear: YEAR - 1 });
   t.after(() => log.close());
   return log;
 }

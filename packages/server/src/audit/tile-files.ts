@@ -1,10 +1,10 @@
 /** Full and partial tiles as files. Nothing here is durable before `sync`: until then the WAL stands for it. */
 import { HASH_BYTES, TILE_WIDTH, type TileAddress, tilePath } from '@abaton/verify';
-import type { LogDisk } from './disk.ts';
 import type { Frontier, FullTile } from './frontier.ts';
+import type { LogStore } from './log-store.ts';
 
 export class TileFiles {
-  readonly #disk: LogDisk;
+  readonly #store: LogStore;
   /** The entry bundle at the edge: u16 length ‖ entry, one buffer each. */
   #bundle: Buffer[] = [];
   #bundleIndex = 0;
@@ -15,8 +15,8 @@ export class TileFiles {
   #isSuspect = false;
   #partialSize = 0;
 
-  constructor(disk: LogDisk) {
-    this.#disk = disk;
+  constructor(store: LogStore) {
+    this.#store = store;
   }
 
   addEntry(index: number, entry: Uint8Array): void {
@@ -37,10 +37,10 @@ export class TileFiles {
   /** Writes the full files. What failed stays in memory for the next call. */
   async flush(): Promise<void> {
     for (const [path, bytes] of this.#unwritten) {
-      await this.#write(path, bytes);
+      await this.#store.put(path, bytes);
       this.#unsynced.push(path);
       this.#unwritten.delete(path);
-      await this.#disk.remove(`${path}.p`);
+      await this.#store.remove(`${path}.p`);
     }
   }
 
@@ -77,8 +77,7 @@ export class TileFiles {
     const paths = this.#unsynced;
     this.#unsynced = [];
     try {
-      for (const path of paths) await this.#disk.syncFile(path);
-      for (const directory of new Set(paths.flatMap(ancestors))) await this.#disk.syncDirectory(directory);
+      await this.#store.sync(paths);
       return true;
     } catch (error) {
       this.#isSuspect = true;
@@ -90,25 +89,15 @@ export class TileFiles {
     // Null, or nothing: the tile has been filled meanwhile, by entries that no checkpoint covers yet.
     if (!bytes?.length) return;
     const path = tilePath(address);
-    await this.#write(path, bytes);
+    await this.#store.put(path, bytes);
     const directory = `${fullPath(address.level, address.n)}.p`;
-    for (const name of await this.#disk.list(directory))
-      if (name !== String(address.width)) await this.#disk.remove(`${directory}/${name}`);
-  }
-
-  /** Readers of the directory see a whole file or none. */
-  async #write(path: string, bytes: Uint8Array): Promise<void> {
-    await this.#disk.write(`${path}.tmp`, bytes);
-    await this.#disk.rename(`${path}.tmp`, path);
+    for (const name of await this.#store.list(directory))
+      if (name !== String(address.width)) await this.#store.remove(`${directory}/${name}`);
   }
 
   async #readFull(path: string): Promise<Uint8Array | null> {
-    return this.#unwritten.get(path) ?? this.#disk.read(path);
+    return this.#unwritten.get(path) ?? this.#store.read(path);
   }
 }
 
 const fullPath = (level: TileAddress['level'], n: number) => tilePath({ level, n, width: TILE_WIDTH });
-
-/** 'tile/0/x001/234' lies in 'tile/0/x001', 'tile/0', 'tile' and the log's own directory ''. */
-const ancestors = (path: string): string[] =>
-  path.split('/').map((_, i, parts) => parts.slice(0, parts.length - 1 - i).join('/'));

@@ -30,8 +30,8 @@ import { type LogDisk, openDisk } from './disk.ts';
 import { Frontier, hashLeaf } from './frontier.ts';
 import { GroupCommit } from './group-commit.ts';
 import type { LogPosition, LogProof } from './log.ts';
+import { directoryLogStore, type LogStore, type LogWal } from './log-store.ts';
 import { TileFiles } from './tile-files.ts';
-import { Wal } from './wal.ts';
 
 /** An entry bundle counts the bytes of an entry in 16 bits (tlog-tiles, "Log entries"). */
 const MAX_ENTRY_BYTES = 65_535;
@@ -56,6 +56,8 @@ export interface TileLogOptions {
   /** For tests: small segments, and a disk that fails. */
   segmentBytes?: number;
   disk?: LogDisk;
+  /** Where the log lies when not in `dir`. */
+  store?: LogStore;
 }
 
 /**
@@ -72,12 +74,12 @@ export async function openTileLog(options: TileLogOptions): Promise<TileLog> {
 }
 
 export class TileLog {
-  readonly #disk: LogDisk;
+  readonly #store: LogStore;
   /** Name of the log. */
   readonly origin: string;
   readonly #signers: readonly NoteSigner[];
   readonly #extensions: readonly string[];
-  readonly #wal: Wal;
+  readonly #wal: LogWal;
   readonly #files: TileFiles;
   readonly #frontier: Frontier;
   #head: Head;
@@ -92,16 +94,16 @@ export class TileLog {
   #releasing: Promise<void> | null = null;
 
   private constructor(
-    disk: LogDisk,
+    store: LogStore,
     origin: string,
     signers: readonly NoteSigner[],
     extensions: readonly string[],
-    wal: Wal,
+    wal: LogWal,
     files: TileFiles,
     frontier: Frontier,
     head: Head,
   ) {
-    this.#disk = disk;
+    this.#store = store;
     this.origin = origin;
     this.#signers = signers;
     this.#extensions = extensions;
@@ -114,21 +116,21 @@ export class TileLog {
   /** @internal see openTileLog */
   static async open(options: TileLogOptions): Promise<TileLog> {
     const { dir, origin, signers, extensions = [], segmentBytes = SEGMENT_BYTES, ...rest } = options;
-    const disk = rest.disk ?? (await openDisk(dir));
-    const files = new TileFiles(disk);
-    const note = (await disk.read('checkpoint'))?.toString('utf8');
-    const wal = await Wal.open(disk, segmentBytes);
-    if (note !== undefined && wal.first === null) throw corrupt('there is a checkpoint and no entry');
-    if (note === undefined && ((wal.first ?? 0) > 0 || (await disk.list('tile')).length > 0))
+    const store = rest.store ?? directoryLogStore(rest.disk ?? (await openDisk(dir)));
+    const files = new TileFiles(store);
+    const note = (await store.read('checkpoint'))?.toString('utf8');
+    const wal = await store.openWal(segmentBytes);
+    if (note === undefined && ((wal.first ?? 0) > 0 || (await store.list('tile')).length > 0))
       throw corrupt('there are entries and no checkpoint');
     const committed = note === undefined ? { size: 0, root: EMPTY_ROOT } : verifyHead(note, signers);
+    if (committed.size > 0 && wal.first === null) throw corrupt('there is a checkpoint and no entry');
 
     // All before the oldest segment stands in full tiles that were synced before older segments were removed.
     const base = Math.ceil((wal.first ?? 0) / TILE_WIDTH) * TILE_WIDTH;
     const frontier = await Frontier.load(base, (level, n) => files.read({ level, n, width: TILE_WIDTH }));
     if (frontier === null) throw corrupt('a full tile is missing');
     const head: Head = { ...committed, note: note ?? '' };
-    const log = new TileLog(disk, origin, signers, extensions, wal, files, frontier, head);
+    const log = new TileLog(store, origin, signers, extensions, wal, files, frontier, head);
     if (committed.size < base) throw corrupt(`the checkpoint of size ${committed.size} is older than the tiles`);
     log.#checkRoot();
     try {
@@ -225,8 +227,7 @@ export class TileLog {
   /** For whoever has the directory alone. What fails now is replaced by the next. */
   async #writeCosigned(): Promise<void> {
     try {
-      await this.#disk.write('cosigned.tmp', Buffer.from(this.#cosigned?.note ?? ''));
-      await this.#disk.rename('cosigned.tmp', 'cosigned');
+      await this.#store.put('cosigned', Buffer.from(this.#cosigned?.note ?? ''));
     } catch {}
   }
 
@@ -311,8 +312,10 @@ export class TileLog {
   /** For whoever has the directory and nothing else. It is no proof: who it belongs to, verified evidence says. */
   async #writeVkeys(): Promise<void> {
     const text = `${this.vkeys().join('\n')}\n`;
-    if ((await this.#disk.read('vkeys'))?.toString('utf8') !== text)
-      await this.#disk.write('vkeys', Buffer.from(text), { sync: true });
+    if ((await this.#store.read('vkeys'))?.toString('utf8') !== text) {
+      await this.#store.put('vkeys', Buffer.from(text));
+      await this.#store.sync(['vkeys']);
+    }
   }
 
   #checkRoot(): void {
@@ -328,6 +331,7 @@ export class TileLog {
   /** See GroupCommit. */
   async #commit(entries: readonly Buffer[]): Promise<number> {
     // First what an earlier, failed commit left: nothing piles up in memory while the disk is full.
+    for (const entry of await this.#wal.settle()) this.#add(entry);
     await this.#files.flush();
     const first = this.#frontier.size;
     if (this.#wal.isFull) {
@@ -351,11 +355,7 @@ export class TileLog {
     const root = this.#frontier.root();
     const text = formatCheckpoint(this.origin, size, root, this.#extensions);
     const note = `${text}\n${this.#signers.map((signer) => signer.sign(text)).join('')}`;
-    await this.#disk.write('checkpoint.tmp', Buffer.from(note), { sync: true });
-    durableStep('audit-checkpoint-written');
-    await this.#disk.rename('checkpoint.tmp', 'checkpoint');
-    durableStep('audit-checkpoint-renamed');
-    await this.#disk.syncDirectory('');
+    await this.#store.replace('checkpoint', Buffer.from(note));
     durableStep('audit-checkpoint-synced');
     this.#head = { size, root, note };
   }

@@ -14,12 +14,14 @@ import { crc32 } from 'node:zlib';
 import { durableStep } from '../durable-step.ts';
 import { errorOf } from '../errors.ts';
 import type { LogDisk, LogFile } from './disk.ts';
+import type { LogWal } from './log-store.ts';
 
 const HEADER = Buffer.from('abaton-wal v1\n');
 const RECORD_OVERHEAD_BYTES = 6;
 const pathOf = (first: number) => `wal/${String(first).padStart(16, '0')}`;
 
-function formatRecord(entry: Uint8Array): Buffer {
+/** One entry as a record. */
+export function formatRecord(entry: Uint8Array): Buffer {
   const record = Buffer.allocUnsafe(RECORD_OVERHEAD_BYTES + entry.length);
   record.writeUInt16BE(entry.length, 4);
   record.set(entry, RECORD_OVERHEAD_BYTES);
@@ -27,10 +29,10 @@ function formatRecord(entry: Uint8Array): Buffer {
   return record;
 }
 
-/** The whole records at the front of a segment, and how many bytes they and the header take. */
-function parseSegment(segment: Buffer): { entries: Buffer[]; length: number } {
+/** The whole records from `start` on, and where they end. */
+export function parseRecords(segment: Buffer, start: number): { entries: Buffer[]; length: number } {
   const entries: Buffer[] = [];
-  let at = HEADER.length;
+  let at = start;
   while (at + RECORD_OVERHEAD_BYTES < segment.length) {
     const end = at + RECORD_OVERHEAD_BYTES + segment.readUInt16BE(at + 4);
     const isWhole = end > at + RECORD_OVERHEAD_BYTES && end <= segment.length;
@@ -41,7 +43,7 @@ function parseSegment(segment: Buffer): { entries: Buffer[]; length: number } {
   return { entries, length: at };
 }
 
-export class Wal {
+export class Wal implements LogWal {
   readonly #disk: LogDisk;
   readonly #segmentBytes: number;
   /** First index of each segment, in order; the last one is written to. */
@@ -86,7 +88,7 @@ export class Wal {
       if (/^abaton-wal v(?!1\n)\d+\n/.test(segment.toString('latin1', 0, 32)))
         throw errorOf('STATE_TOO_NEW', 'The audit log was written in a newer format.');
       const hasHeader = segment.subarray(0, HEADER.length).equals(HEADER);
-      const { entries, length } = hasHeader ? parseSegment(segment) : { entries: [], length: 0 };
+      const { entries, length } = hasHeader ? parseRecords(segment, HEADER.length) : { entries: [], length: 0 };
       next = first + entries.length;
       const isTorn = length < segment.length;
       if (isLast ? next < committed : isTorn) throw corrupt(`entry ${next} of ${committed} is missing or damaged`);
@@ -101,6 +103,11 @@ export class Wal {
       await this.#disk.syncDirectory('wal');
       await this.#disk.syncDirectory('');
     }
+  }
+
+  /** None: what a failed append left is cut off. */
+  async settle(): Promise<Buffer[]> {
+    return [];
   }
 
   /** Appends entries. Durable on return; when it throws, the next append cuts off what was left. */

@@ -8,12 +8,51 @@ import { join } from 'node:path';
 import { TILE_WIDTH, verifyCheckpoint } from '@abaton/verify';
 import { makeDirectory } from '../durable-files.ts';
 import { errorOf } from '../errors.ts';
+import type { S3Folder } from '../vault/s3.ts';
 import type { AuditLog, LogEnd, LogPosition, LogProof } from './log.ts';
 import type { LogKeys } from './log-keys.ts';
+import type { LogStore } from './log-store.ts';
 import { openTileLog, type TileLog, type TileLogOptions } from './tile-log.ts';
 
+/** Where the logs of the years lie. */
+export interface LogPlace {
+  /** Of which there is a log; in no order. */
+  years(): Promise<number[]>;
+  open(year: number): Promise<Pick<TileLogOptions, 'dir' | 'store'>>;
+}
+
+export const directoryOfLogs = (dir: string): LogPlace => ({
+  async years() {
+    await makeDirectory(dir);
+    return (await readdir(dir)).filter((name) => /^\d{4}$/.test(name)).map(Number);
+  },
+  open: async (year) => ({ dir: join(dir, String(year)) }),
+});
+
+const KEPT_YEARS = 6; // 45 CFR 164.316(b)(2)(i)
+
+/** A bucket is asked for each year that can be there: to list it would be to list every tile. */
+export function bucketOfLogs(
+  folder: S3Folder,
+  thisYear: number,
+  openStore: (folder: S3Folder) => Promise<LogStore>,
+): LogPlace {
+  const isThere = (year: number) => folder.folder(String(year)).read('checkpoint', MAX_CHECKPOINT_BYTES);
+  return {
+    async years() {
+      const found: number[] = [];
+      for (let year = thisYear - KEPT_YEARS - 1; year <= thisYear + 1; year++)
+        if ((await isThere(year)) !== null) found.push(year);
+      return found;
+    },
+    open: async (year) => ({ dir: '', store: await openStore(folder.folder(String(year))) }),
+  };
+}
+
+const MAX_CHECKPOINT_BYTES = 64 * 1024; // signatures of seven years and 16 witnesses
+
 export interface YearlyLogOptions {
-  dir: string;
+  place: LogPlace;
   keys: LogKeys;
   /** Of the very first log, when there is none. */
   firstYear: number;
@@ -28,9 +67,8 @@ interface YearLog {
 
 /** Throws what openTileLog throws, and LOG_CORRUPT when a log does not continue the one before it. */
 export async function openYearlyLog(options: YearlyLogOptions): Promise<YearlyLog> {
-  const { dir, firstYear } = options;
-  await makeDirectory(dir);
-  const found = (await readdir(dir)).filter((name) => /^\d{4}$/.test(name)).map(Number);
+  const { place, firstYear } = options;
+  const found = await place.years();
   const years = found.length > 0 ? found.sort((a, b) => a - b) : [firstYear];
   const logs: YearLog[] = [];
   try {
@@ -149,10 +187,10 @@ export class YearlyLog implements AuditLog {
   }
 }
 
-const openYear = ({ dir, keys, tileLog }: YearlyLogOptions, year: number, earlier: readonly YearLog[]) =>
+const openYear = async ({ place, keys, tileLog }: YearlyLogOptions, year: number, earlier: readonly YearLog[]) =>
   openTileLog({
     ...tileLog,
-    dir: join(dir, String(year)),
+    ...(await place.open(year)),
     origin: keys.originOf(year),
     signers: keys.signersOf(
       year,

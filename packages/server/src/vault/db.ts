@@ -11,6 +11,7 @@ export interface Db extends Queries {
   /**
    * All of `work` commits, durable on return, or none of it. Transactions run one after another, so `work` does nothing
    * slow, and asks only the `q` it is given: `query` and `tx` of the Db itself throw there, since they wait for its end.
+   * A transaction in which a statement failed does not commit, also when `work` caught the error.
    */
   tx<T>(work: (q: Queries) => Promise<T>): Promise<T>;
   /** Waits for what was asked before. */

@@ -2,10 +2,10 @@
  * Rows in one SQLite file: write-ahead log, a sync with every commit, one process. SQLite's calls are synchronous, so a
  * commit holds the event loop for one fsync.
  */
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { errorOf } from '../errors.ts';
-import type { Db, Queries, Row, SqlValue } from './db.ts';
+import type { Db, Row, SqlValue } from './db.ts';
+import { type Engine, SerialDb } from './serial-db.ts';
 
 /** Primary result codes (https://www.sqlite.org/rescode.html): someone else holds the lock. */
 const IN_USE = new Set([5, 6]); // BUSY, LOCKED
@@ -31,7 +31,7 @@ export function openSqlite(path: string): Db {
     try {
       for (const pragma of PRAGMAS) sqlite.exec(`pragma ${pragma}`);
       sqlite.exec('begin exclusive; commit'); // takes the lock now, and not with the first query
-      return new SqliteDb(sqlite);
+      return new SerialDb(new SqliteEngine(sqlite));
     } catch (error) {
       sqlite.close();
       throw error;
@@ -44,60 +44,32 @@ interface Prepared {
   parameters: number;
 }
 
-class SqliteDb implements Db {
+class SqliteEngine implements Engine {
   readonly #sqlite: DatabaseSync;
   /** By SQL text. Texts are constants of the source, so the cache has as many entries as the program has statements. */
   readonly #prepared = new Map<string, Prepared>();
-  /** Runs after all that was asked before: one connection has one transaction at a time. */
-  #turn: Promise<unknown> = Promise.resolve();
-  /** The transaction that the current call runs in, to refuse the query that would wait for its own end. */
-  readonly #inside = new AsyncLocalStorage<{ running: boolean }>();
 
   constructor(sqlite: DatabaseSync) {
     this.#sqlite = sqlite;
   }
 
-  query(sql: string, params: readonly SqlValue[] = []): Promise<Row[]> {
-    return this.#next(() => this.#run(sql, params));
+  begin(): void {
+    this.run('begin immediate', []);
   }
 
-  tx<T>(work: (q: Queries) => Promise<T>): Promise<T> {
-    return this.#next(async () => {
-      const scope = { running: true };
-      const query = async (sql: string, params: readonly SqlValue[] = []) => {
-        if (!scope.running) throw new Error('a query after the end of its transaction');
-        return this.#run(sql, params);
-      };
-      this.#run('begin immediate', []);
-      try {
-        const result = await this.#inside.run(scope, () => work({ query }));
-        scope.running = false;
-        this.#run('commit', []);
-        return result;
-      } catch (error) {
-        if (this.#sqlite.isTransaction) this.#run('rollback', []);
-        throw error;
-      } finally {
-        scope.running = false;
-      }
-    });
+  commit(): void {
+    this.run('commit', []);
   }
 
-  close(): Promise<void> {
-    return this.#next(() => {
-      if (this.#sqlite.isOpen) this.#sqlite.close();
-    });
+  rollback(): void {
+    if (this.#sqlite.isOpen && this.#sqlite.isTransaction) this.run('rollback', []);
   }
 
-  #next<T>(work: () => T | Promise<T>): Promise<T> {
-    if (this.#inside.getStore()?.running)
-      return Promise.reject(new Error('inside a transaction use its own queries: others wait for its end'));
-    const run = this.#turn.then(work);
-    this.#turn = run.catch(() => undefined);
-    return run;
+  close(): void {
+    if (this.#sqlite.isOpen) this.#sqlite.close();
   }
 
-  #run(sql: string, params: readonly SqlValue[]): Row[] {
+  run(sql: string, params: readonly SqlValue[]): Row[] {
     if (!this.#sqlite.isOpen) throw errorOf('STORE_UNAVAILABLE', 'The database is closed.');
     return translated(() => {
       let prepared = this.#prepared.get(sql);

@@ -17,7 +17,7 @@ import {
 } from '@abaton/verify';
 import { createLogKeys } from '../../src/audit/log-keys.ts';
 import { openTileLog, type TileLog, type TileLogOptions } from '../../src/audit/tile-log.ts';
-import { openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
+import { directoryOfLogs, openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
 
 export const FAMILY = 'hospital.example/audit';
 export const ORIGIN = `${FAMILY}/2026`;
@@ -49,7 +49,11 @@ export async function openLog(dir: string, options: Partial<TileLogOptions> = {}
 
 /** Of every year, in the year of the clock; closed with the scratch directory. */
 export async function openYears(dir: string): Promise<YearlyLog> {
-  const log = await openYearlyLog({ dir, keys: createLogKeys(FAMILY, SEED), firstYear: THIS_YEAR });
+  const log = await openYearlyLog({
+    place: directoryOfLogs(dir),
+    keys: createLogKeys(FAMILY, SEED),
+    firstYear: THIS_YEAR,
+  });
   logsIn.set(dir, [...(logsIn.get(dir) ?? []), log]);
   return log;
 }

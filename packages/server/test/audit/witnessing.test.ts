@@ -8,7 +8,7 @@ import { createLogKeys } from '../../src/audit/log-keys.ts';
 import { Tail } from '../../src/audit/witnessing/tail.ts';
 import { parseWitnesses } from '../../src/audit/witnessing/witness-set.ts';
 import { createWitnessing } from '../../src/audit/witnessing/witnessing.ts';
-import { openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
+import { directoryOfLogs, openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
 import { createLogger } from '../../src/log.ts';
 import { entryOf, scratch } from './support.ts';
 
@@ -20,7 +20,7 @@ const witness = (n: number, type: number = ML_DSA_44_TYPE): NoteSigner =>
 const W = [1, 2, 3].map((n) => witness(n, n === 1 ? ED25519_COSIGNATURE_TYPE : ML_DSA_44_TYPE));
 
 async function open(t: TestContext, dir: string): Promise<YearlyLog> {
-  const log = await openYearlyLog({ dir, keys, firstYear: 2026 });
+  const log = await openYearlyLog({ place: directoryOfLogs(dir), keys, firstYear: 2026 });
   t.after(() => log.close());
   return log;
 }
@@ -96,7 +96,7 @@ test('what is not ours, wrongly signed, undated or dated ahead counts for nothin
   witnessing.start(await log.append(entryOf(0)));
   const note = log.checkpoint();
   const other = createLogKeys('other.example/audit', new Uint8Array(32).fill(1));
-  const foreign = await openYearlyLog({ dir: await scratch(t), keys: other, firstYear: 2026 });
+  const foreign = await openYearlyLog({ place: directoryOfLogs(await scratch(t)), keys: other, firstYear: 2026 });
   t.after(() => foreign.close());
   const line = W[1]!.sign(`${note.split('\n\n')[0]}\n`, NOW_S);
   for (const bad of [

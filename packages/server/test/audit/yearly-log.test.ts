@@ -8,7 +8,7 @@ import { parseVkey, verifyCheckpoint, verifyLog, verifyLogProof } from '@abaton/
 import { createAuditTrail } from '../../src/audit/audit-trail.ts';
 import type { AuditEvent } from '../../src/audit/events.ts';
 import { createLogKeys } from '../../src/audit/log-keys.ts';
-import { openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
+import { directoryOfLogs, openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
 import { scratch } from './support.ts';
 
 const FAMILY = 'hospital.example/audit';
@@ -16,7 +16,7 @@ const keys = createLogKeys(FAMILY, new Uint8Array(32).fill(3));
 const EVENT: AuditEvent = { action: 'read', actor: 'abaton', patient: null, object: null, outcome: 'success' };
 
 async function open(t: TestContext, dir: string): Promise<YearlyLog> {
-  const log = await openYearlyLog({ dir, keys, firstYear: 2025 });
+  const log = await openYearlyLog({ place: directoryOfLogs(dir), keys, firstYear: 2025 });
   t.after(() => log.close());
   return log;
 }
@@ -125,7 +125,7 @@ test('a crash before the first entry of a year is as if it had not begun', async
   const log = await open(t, dir);
   await trailOf(log).trail.record(EVENT);
   await log.close();
-  const begun = await openYearlyLog({ dir: join(dir, 'begun'), keys, firstYear: 2026 });
+  const begun = await openYearlyLog({ place: directoryOfLogs(join(dir, 'begun')), keys, firstYear: 2026 });
   await begun.close();
   await rename(join(dir, 'begun', '2026'), join(dir, '2026'));
   await rm(join(dir, 'begun'), { recursive: true });

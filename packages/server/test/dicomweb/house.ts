@@ -15,7 +15,7 @@ import { createDenials } from '../../src/audit/denials.ts';
 import { type LogDisk, openDisk } from '../../src/audit/disk.ts';
 import type { AuditEvent, AuditTrail } from '../../src/audit/events.ts';
 import { createLogKeys } from '../../src/audit/log-keys.ts';
-import { openYearlyLog } from '../../src/audit/yearly-log.ts';
+import { directoryOfLogs, openYearlyLog } from '../../src/audit/yearly-log.ts';
 import { errorOf } from '../../src/errors.ts';
 import { analysisRoutes } from '../../src/http/analysis-routes.ts';
 import { createApp } from '../../src/http/app.ts';
@@ -78,7 +78,7 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
     },
   };
   const log = await openYearlyLog({
-    dir: join(dir, 'log'),
+    place: directoryOfLogs(join(dir, 'log')),
     keys: createLogKeys('test/log', randomBytes(32)),
     firstYear: THIS_YEAR,
     tileLog: { disk: failing },

@@ -1,10 +1,9 @@
-// JobQueue on a table of Db.
+// JobQueue on a table of Db: what is its own; what every JobQueue does stands in test/contract/jobs.suite.ts.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { openSqliteQueue } from '../../src/jobs/sqlite-queue.ts';
 import { migrate } from '../../src/vault/migrations.ts';
 import { openSqlite } from '../../src/vault/sqlite.ts';
-import { jobQueueSuite } from './job-queue.suite.ts';
 
 async function setUp(t: TestContext) {
   const clock = { ms: 1_700_000_000_000 };
@@ -13,8 +12,6 @@ async function setUp(t: TestContext) {
   await migrate(db, () => clock.ms);
   return { db, queue: await openSqliteQueue(db, () => clock.ms), clock };
 }
-
-jobQueueSuite('sqlite', setUp);
 
 test('a restart takes back the leases of the process before, and their attempts count', async (t) => {
   const { db, queue, clock } = await setUp(t);

@@ -10,7 +10,7 @@ import type { AuditEvent, AuditTrail } from '../../src/audit/events.ts';
 import { createLogKeys } from '../../src/audit/log-keys.ts';
 import type { WitnessSet } from '../../src/audit/witnessing/witness-set.ts';
 import { createWitnessing, type Witnessing } from '../../src/audit/witnessing/witnessing.ts';
-import { openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
+import { directoryOfLogs, openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
 import { tlsSpkiSha256 } from '../../src/http/server.ts';
 import { createLogger } from '../../src/log.ts';
 import { type GuestAgent, openGuestAgent, type TlsKey } from '../../src/tee/agent-client.ts';
@@ -96,7 +96,7 @@ async function startProcess(
   const keys = await deriveTeeKeys(agent);
   const key = await agent.getTlsKey({ subject: 'localhost', altNames: ['localhost'] });
   const log = await openYearlyLog({
-    dir: join(dir, 'audit'),
+    place: directoryOfLogs(join(dir, 'audit')),
     keys: createLogKeys('abaton.test/audit', keys.auditLog),
     firstYear: THIS_YEAR,
     tileLog: { disk: disk(await openDisk(join(dir, 'audit', String(THIS_YEAR)))) },

@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { listed } from '../../../../test/contract/blobs.suite.ts';
 import { DURABLE_STEPS, durableStep, setKillPoint } from '../../src/durable-step.ts';
 import type { State } from '../../src/open-state.ts';
-import { listed } from './blob-store.suite.ts';
 import { contentOf, openTestState, studyUid, work } from './crash-child.ts';
 import { collect, scratch } from './support.ts';
 

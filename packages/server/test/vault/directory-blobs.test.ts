@@ -1,16 +1,11 @@
-// BlobStore in a directory.
+// BlobStore in a directory: what is its own; what every BlobStore does stands in test/contract/blobs.suite.ts.
 import assert from 'node:assert/strict';
 import { type FileHandle, mkdir, open, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { listed } from '../../../../test/contract/blobs.suite.ts';
 import { openDirectoryBlobs } from '../../src/vault/directory-blobs.ts';
-import { blobStoreSuite, listed } from './blob-store.suite.ts';
 import { collect, filesUnder, pieces, scratch } from './support.ts';
-
-blobStoreSuite('directory', async (t) => {
-  const directory = await scratch(t);
-  return () => openDirectoryBlobs(directory);
-});
 
 test('what a crash left half written is removed at start, and is never listed', async (t) => {
   const directory = await scratch(t);

@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
+import { listed } from '../../../../test/contract/blobs.suite.ts';
 import type { BlobStore } from '../../src/vault/blobs.ts';
 import { SealingVault } from '../../src/vault/sealing-vault.ts';
 import { ciphertextSize } from '../../src/vault/stream.ts';
 import type { PatientRef, SealedObject, Vault } from '../../src/vault/vault.ts';
-import { listed } from './blob-store.suite.ts';
 import { collect, flipped, pieces, runs, scratch, TEE_KEY, testState } from './support.ts';
 
 const isBroken = { code: 'SEAL_BROKEN' };

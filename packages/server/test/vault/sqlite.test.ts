@@ -1,4 +1,4 @@
-// Db on node:sqlite.
+// Db on node:sqlite: what is SQLite's own; what every Db does stands in test/contract/db.suite.ts.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -14,91 +14,11 @@ async function openWithTable(directory: string) {
   return db;
 }
 
-test('values of every kind come back as they went in', async (t) => {
-  const db = await openWithTable(await scratch(t));
-  t.after(() => db.close());
-  const insert = 'insert into t (id, name, data) values ($1, $2, $3) returning id, name, data';
-  const [row] = await db.query(insert, [2 ** 52, 'ä\0𝄞', Uint8Array.of(0, 255)]);
-  assert.deepEqual({ ...row }, { id: 2 ** 52, name: 'ä\0𝄞', data: Uint8Array.of(0, 255) });
-  assert.deepEqual({ ...(await db.query(insert, [1n, null, null]))[0] }, { id: 1, name: null, data: null });
-  assert.deepEqual(await db.query('delete from t where id = $1', [1]), []);
-  const [again] = await db.query('select $1 as a, $2 as b, $1 as c', ['x', 'y']);
-  assert.deepEqual({ ...again }, { a: 'x', b: 'y', c: 'x' });
-});
-
 test('the number of values must be that of the parameters', async (t) => {
   const db = await openWithTable(await scratch(t));
   t.after(() => db.close());
   await assert.rejects(db.query('select * from t where id = $1'), /0 values for 1 parameters/);
   await assert.rejects(db.query('select * from t', [1]), /1 values for 0 parameters/);
-});
-
-test('a transaction commits as a whole or not at all', async (t) => {
-  const directory = await scratch(t);
-  const db = await openWithTable(directory);
-  t.after(() => db.close());
-  const ids = async () => (await db.query('select id from t order by id')).map((row) => row.id);
-  await db.tx(async (q) => {
-    await q.query('insert into t (id) values (1)');
-    await q.query('insert into t (id) values (2)');
-  });
-  const refused = new Error('no');
-  await assert.rejects(
-    db.tx(async (q) => {
-      await q.query('insert into t (id) values (3)');
-      throw refused;
-    }),
-    refused,
-  );
-  await assert.rejects(
-    db.tx(async (q) => {
-      await q.query('insert into t (id) values (4)');
-      await q.query('insert into t (id) values (1)');
-    }),
-    /UNIQUE/,
-  );
-  assert.deepEqual(await ids(), [1, 2]);
-  await db.close();
-  const reopened = openSqlite(join(directory, 'test.db'));
-  t.after(() => reopened.close());
-  assert.equal((await reopened.query('select count(*) as n from t'))[0]?.n, 2);
-});
-
-test('transactions and queries run one after another, in the order of asking', async (t) => {
-  const db = await openWithTable(await scratch(t));
-  t.after(() => db.close());
-  const order: string[] = [];
-  const slow = db.tx(async (q) => {
-    order.push('slow begins');
-    await q.query('insert into t (id) values (1)');
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    await q.query('delete from t');
-    order.push('slow ends');
-  });
-  const between = db.query('select * from t').then((rows) => order.push(`saw ${rows.length}`));
-  const fast = db.tx(async () => order.push('fast'));
-  await Promise.all([slow, between, fast]);
-  assert.deepEqual(order, ['slow begins', 'slow ends', 'saw 0', 'fast']);
-});
-
-test('what would wait for itself is refused instead, and a query after the end too', async (t) => {
-  const db = await openWithTable(await scratch(t));
-  t.after(() => db.close());
-  await assert.rejects(
-    db.tx(() => db.query('select 1 as one')),
-    /inside a transaction/,
-  );
-  await assert.rejects(
-    db.tx(() => db.tx(async () => undefined)),
-    /inside a transaction/,
-  );
-  const { query } = await db.tx(async (q) => q);
-  await assert.rejects(query('select 1 as one'), /after the end/);
-  // Work that a transaction only started may go on to use the database.
-  const later = await db.tx(async () => ({
-    rows: new Promise((resolve) => setTimeout(resolve, 1)).then(() => db.query('select 1 as one')),
-  }));
-  assert.equal((await later.rows).length, 1);
 });
 
 test('a second opening, in this process or another, is STATE_IN_USE until the first closes', async (t) => {

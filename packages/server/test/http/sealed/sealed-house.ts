@@ -8,7 +8,7 @@ import { startSoftTee } from '@abaton/soft-tee';
 import { Hono } from 'hono';
 import { chooseKeyConfig, parseKeyConfigs } from '../../../../client/src/sealed/key-config.ts';
 import { createLogKeys } from '../../../src/audit/log-keys.ts';
-import { openYearlyLog } from '../../../src/audit/yearly-log.ts';
+import { directoryOfLogs, openYearlyLog } from '../../../src/audit/yearly-log.ts';
 import type { DoorEnv } from '../../../src/http/door-env.ts';
 import { errorResponse } from '../../../src/http/errors.ts';
 import { createSealedKeys, type SealedKeys } from '../../../src/http/sealed/sealed-keys.ts';
@@ -46,7 +46,7 @@ export async function openSealedHouse(addRoutes: (app: Hono<DoorEnv>) => void): 
   const tlsKey = () => agent.getTlsKey({ subject: 'localhost', altNames: ['localhost'] });
   const key = await tlsKey();
   const log = await openYearlyLog({
-    dir: join(dir, 'log'),
+    place: directoryOfLogs(join(dir, 'log')),
     keys: createLogKeys('abaton.test/audit', randomBytes(32)),
     firstYear: THIS_YEAR,
   });

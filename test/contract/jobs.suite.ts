@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
-import type { Job, JobQueue } from '../../src/jobs/queue.ts';
-import type { Db } from '../../src/vault/db.ts';
-import { runs } from '../vault/support.ts';
+import type { Job, JobQueue } from '../../packages/server/src/jobs/queue.ts';
+import type { Db } from '../../packages/server/src/vault/db.ts';
+import { runs } from '../../packages/server/test/vault/support.ts';
 
 export interface QueueUnderTest {
   db: Db;
@@ -163,6 +163,33 @@ export function jobQueueSuite(driver: string, setUp: (t: TestContext) => Promise
     await add(it, 'a');
     assert.equal(await it.queue.retry(job, 0, 1), 'again');
     assert.equal((await leaseOne(it)).attempt, 1);
+  });
+
+  test(`${driver}: asked for again, before and after its lease ran out, a job runs twice and not three times`, async (t) => {
+    const it = await setUp(t);
+    await add(it, 'a');
+    await leaseOne(it);
+    await add(it, 'a');
+    it.clock.ms += LEASE_MS;
+    await add(it, 'a');
+    const second = await leaseOne(it);
+    assert.equal(second.attempt, 2);
+    assert.equal(await it.queue.lease(KIND, LEASE_MS), null);
+    assert.equal(await complete(it, second), true);
+    const again = await leaseOne(it);
+    assert.equal(again.attempt, 1);
+    assert.equal(await it.queue.lease(KIND, LEASE_MS), null);
+    assert.equal(await complete(it, again), true);
+    assert.equal(await it.queue.state(KIND, 'a'), null);
+  });
+
+  test(`${driver}: a job that waits for its own end keeps no other one waiting`, async (t) => {
+    const it = await setUp(t);
+    await add(it, 'a');
+    await leaseOne(it);
+    for (const subject of ['a', 'a', 'b']) await add(it, subject);
+    assert.equal((await leaseOne(it)).subject, 'b');
+    assert.equal(await it.queue.lease(KIND, LEASE_MS), null);
   });
 
   test(`${driver}: in any order of calls, work asked for is done after it was asked for`, async (t) => {

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
-import type { BlobStore } from '../../src/vault/blobs.ts';
-import { collect, pieces } from './support.ts';
+import type { BlobStore } from '../../packages/server/src/vault/blobs.ts';
+import { collect, pieces } from '../../packages/server/test/vault/support.ts';
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
