@@ -40,6 +40,8 @@ export interface Stack {
   trust(): VerifyOptions;
   freePort(): Promise<number>;
   startServer(env?: NodeJS.ProcessEnv): Promise<ServerProcess>;
+  /** The same platform and app, started again with these arguments: a later `--compose` is another build. */
+  restartSoftTee(args: string[]): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -122,7 +124,7 @@ export async function startStack({ softTeeArgs = [] as string[] } = {}): Promise
   const softTee = await startSoftTee(dir, softTeeArgs);
   const port = await freePort(); // kept over restarts, so that clients find the server again
   const servers: ServerProcess[] = [];
-  return {
+  const stack: Stack = {
     dir,
     dataDir,
     serverLog,
@@ -130,9 +132,13 @@ export async function startStack({ softTeeArgs = [] as string[] } = {}): Promise
     freePort,
     trust: () => ({
       url: `https://127.0.0.1:${port}`,
-      policy: parsePolicy(softTee.policy),
-      acceptedRootsSha256: [softTee.rootSha256],
+      policy: parsePolicy(stack.softTee.policy),
+      acceptedRootsSha256: [stack.softTee.rootSha256],
     }),
+    async restartSoftTee(args) {
+      await stack.softTee.stop();
+      stack.softTee = await startSoftTee(dir, args);
+    },
     async startServer(env = {}) {
       const log = openSync(serverLog, 'a');
       const child = spawn(process.execPath, [join(root, 'packages/server/src/main.ts')], {
@@ -141,9 +147,9 @@ export async function startStack({ softTeeArgs = [] as string[] } = {}): Promise
           ...process.env,
           ABATON_DATA_DIR: dataDir,
           ABATON_PORT: String(port),
-          DSTACK_SIMULATOR_ENDPOINT: softTee.socket,
-          PCCS_URL: softTee.pccsUrl,
-          ABATON_SIMULATED_ROOT_SHA256: softTee.rootSha256,
+          DSTACK_SIMULATOR_ENDPOINT: stack.softTee.socket,
+          PCCS_URL: stack.softTee.pccsUrl,
+          ABATON_SIMULATED_ROOT_SHA256: stack.softTee.rootSha256,
           ...env,
         },
       });
@@ -165,8 +171,9 @@ export async function startStack({ softTeeArgs = [] as string[] } = {}): Promise
     },
     async close() {
       for (const server of servers) await server.stop();
-      await softTee.stop();
+      await stack.softTee.stop();
       rmSync(dir, { recursive: true, force: true });
     },
   };
+  return stack;
 }
