@@ -85,7 +85,7 @@ test('a copy that ends before the newest epoch is refused: its share would be ma
     { code: 'KEYHOLDER_STATE_INVALID', message: /ends at epoch 2/ },
     'the folder says so',
   );
-  writeFileSync(place.keyFile, key);
+  writeFileSync(place.keyFile, key, { mode: 0o600 });
   loseFolder();
   await assert.rejects(restore(), { code: 'KEYHOLDER_STATE_INVALID' });
   assert.deepEqual(
