@@ -3,7 +3,6 @@
  * a new build reads nothing until the policy that his officer has signed admits it.
  */
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -11,15 +10,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { awaitAnalysis, connectVerified } from '@abaton/client';
 import { drawPhantom } from '../../packages/server/src/imaging/phantom.ts';
 import { careless, until } from './careless.ts';
+import { abaton, startCommand } from './command.ts';
 import { root, type Stack, startStack } from './stack.ts';
 
-const COMMAND = join(root, 'packages/cli/src/main.ts'); // the command itself: a signal must reach it
 const OFFICER = 'hospital.example/anna';
 const GUARD_MS = 60_000; // against hanging; nothing here is about speed
 const STUDY = '2.25.7701';
-
-const abaton = (...args: string[]): string =>
-  execFileSync(process.execPath, [COMMAND, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
 
 /** The policy of the platform as it is now, and of the builds before, signed by the officer. */
 function signPolicy({ dir, softTee }: Stack, codeHashes: readonly string[]): string {
@@ -29,22 +25,14 @@ function signPolicy({ dir, softTee }: Stack, codeHashes: readonly string[]): str
   return file;
 }
 
-function startKeyholder(t: TestContext, stack: Stack, officer: string, policy: string) {
+async function startKeyholder(t: TestContext, stack: Stack, officer: string, policy: string) {
   const args = ['--url', stack.trust().url, '--policy', policy, '--officer', officer];
   const place = ['--key', join(stack.dir, 'keyholder.key'), '--dir', join(stack.dir, 'shares')];
-  const child: ChildProcess = spawn(
-    process.execPath,
-    [COMMAND, 'keyholder', ...args, ...place, '--accept-simulated', stack.softTee.rootSha256],
-    { stdio: 'ignore' },
-  );
-  const stop = async () => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    const gone = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGKILL');
-    await gone;
-  };
-  t.after(stop);
-  return stop;
+  const { kill } = await startCommand(t, [
+    ...['keyholder', ...args, ...place],
+    ...['--accept-simulated', stack.softTee.rootSha256],
+  ]);
+  return kill;
 }
 
 test('no share, no data: at a start, and for a new build until it is admitted', {
@@ -80,7 +68,7 @@ test('no share, no data: at a start, and for a new build until it is admitted', 
 
   let server = await stack.startServer(env);
   await assertPending();
-  let stopKeyholder = startKeyholder(t, stack, officer, signPolicy(stack, [oldBuild!]));
+  let stopKeyholder = await startKeyholder(t, stack, officer, signPolicy(stack, [oldBuild!]));
   await until('the share is there', isOpen);
   assert.equal(await send(), 200);
   await stopKeyholder();
@@ -100,7 +88,7 @@ test('no share, no data: at a start, and for a new build until it is admitted', 
     await server.exited;
     server = await stack.startServer(env);
     await assertPending();
-    stopKeyholder = startKeyholder(t, stack, officer, join(dir, 'policy.json'));
+    stopKeyholder = await startKeyholder(t, stack, officer, join(dir, 'policy.json'));
     await until('open', isOpen);
     assert.deepEqual(await read(), ['complete', 1]);
   });
@@ -117,7 +105,7 @@ test('no share, no data: at a start, and for a new build until it is admitted', 
     await assertPending();
 
     await stopKeyholder();
-    startKeyholder(t, stack, officer, signPolicy(stack, [oldBuild!, newBuild!]));
+    await startKeyholder(t, stack, officer, signPolicy(stack, [oldBuild!, newBuild!]));
     await until('admitted', isOpen);
     assert.deepEqual(await read(), ['complete', 1], 'what was stored before is there');
     await server.stop();

@@ -3,20 +3,18 @@
  * asked and one that comes, the door then stays closed, and opens again for the newest disk alone, after an officer's word.
  */
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { cpSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectVerified } from '@abaton/client';
 import { drawPhantom } from '../../packages/server/src/imaging/phantom.ts';
 import { careless, until } from './careless.ts';
+import { abaton, startCommand } from './command.ts';
 import { enrolOfficer, readIncidents } from './officer.ts';
-import { root, type Stack, startStack } from './stack.ts';
+import { type Stack, startStack } from './stack.ts';
 
 const GUARD_MS = 60_000; // against hanging; nothing here is about speed
-const COMMAND = join(root, 'packages/cli/src/main.ts'); // the command itself: a signal must reach it
 
 interface WitnessProcess {
   url: string;
@@ -28,25 +26,10 @@ interface WitnessProcess {
 /** `abaton witness`, as its operator runs it. */
 async function startWitness(t: TestContext, dir: string, name: string, args: string[]): Promise<WitnessProcess> {
   const key = join(dir, `${name}.key`);
-  const isNew = args.includes('--new');
-  if (isNew) execFileSync(process.execPath, [COMMAND, 'witness', 'key', key, '--name', `${name}.example/witness`]);
-  const state = ['--key', key, '--data-dir', join(dir, name)];
-  const child: ChildProcess = spawn(process.execPath, [COMMAND, 'witness', ...state, ...args], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  const kill = async () => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    const gone = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGKILL');
-    await gone;
-  };
-  t.after(kill);
-  const line = await new Promise<string>((resolve, reject) => {
-    createInterface({ input: child.stdout! }).once('line', resolve);
-    child.once('exit', (code) => reject(new Error(`the witness ended with ${code}`)));
-  });
-  const { url, vkeys } = JSON.parse(line);
-  return { url, vkey: vkeys[1], kill };
+  if (args.includes('--new')) abaton('witness', 'key', key, '--name', `${name}.example/witness`);
+  const { ready, kill } = await startCommand(t, ['witness', '--key', key, '--data-dir', join(dir, name), ...args]);
+  const { url, vkeys } = ready as { url: string; vkeys: string[] };
+  return { url, vkey: vkeys[1]!, kill };
 }
 
 interface Health {

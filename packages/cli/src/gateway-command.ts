@@ -4,7 +4,8 @@ import { ConfigurationError } from '@abaton/verify';
 import { EXIT } from './exit.ts';
 import { requireOfficers } from './keyholder-command.ts';
 import { readText } from './read-file.ts';
-import { readTrust, type TrustFlags } from './trust-options.ts';
+import { readTrust, requireHttps, type TrustFlags } from './trust-options.ts';
+import { untilSignal } from './until-signal.ts';
 
 interface GatewayFlags extends TrustFlags {
   url: string;
@@ -24,9 +25,7 @@ interface GatewayFlags extends TrustFlags {
 /** Prints one line of JSON when it listens, and ends the process at a signal. Its log goes to standard error. */
 export async function runGateway(flags: GatewayFlags): Promise<never> {
   process.umask(0o077); // what is queued is for this user alone
-  const stopping = new Promise<void>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
-  });
+  const stopping = untilSignal();
   const { host, ...options } = readGatewayFlags(flags);
   const gateway = await startGateway({ host, ...options });
   const authority = `${host.includes(':') ? `[${host}]` : host}:${gateway.port}`;
@@ -40,8 +39,7 @@ export async function runGateway(flags: GatewayFlags): Promise<never> {
 /** Throws USAGE, POLICY_INVALID, POLICY_UNSIGNED or LISTEN_REFUSED. */
 function readGatewayFlags(flags: GatewayFlags): GatewayOptions {
   const { url, listen, dataDir, interval, maxQueueBytes, tlsCert, tlsKey, witnessKey, witnessNew = false } = flags;
-  if (!URL.canParse(url) || new URL(url).protocol !== 'https:')
-    throw new ConfigurationError('USAGE', '--url must be an https: address, such as https://localhost:8443.');
+  requireHttps(url);
   if ((tlsCert === undefined) !== (tlsKey === undefined))
     throw new ConfigurationError('USAGE', '--tls-cert and --tls-key belong together.');
   if (witnessNew && witnessKey === undefined)

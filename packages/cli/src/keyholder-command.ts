@@ -13,8 +13,10 @@ import {
 } from '@abaton/gateway';
 import { AbatonError, ConfigurationError } from '@abaton/verify';
 import { EXIT } from './exit.ts';
+import { requireKeyName } from './officer-key.ts';
 import { readBytes } from './read-file.ts';
-import { readTrust, type TrustFlags } from './trust-options.ts';
+import { readTrust, requireHttps, type TrustFlags } from './trust-options.ts';
+import { untilSignal } from './until-signal.ts';
 
 const usage = (message: string, cause?: unknown): never => {
   throw new ConfigurationError('USAGE', message, { cause });
@@ -40,11 +42,8 @@ export function requireOfficers({ policy, officer }: TrustFlags): void {
 export async function runKeyholder(flags: KeyholderFlags): Promise<never> {
   process.umask(0o077);
   requireOfficers(flags);
-  if (!URL.canParse(flags.url) || new URL(flags.url).protocol !== 'https:')
-    usage('--url must be an https: address, such as https://localhost:8443.');
-  const stopping = new Promise<void>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
-  });
+  requireHttps(flags.url);
+  const stopping = untilSignal();
   const { subject } = flags;
   const keyholder = await startKeyholderAlone({
     trust: readTrust(flags.url, flags),
@@ -59,8 +58,7 @@ export async function runKeyholder(flags: KeyholderFlags): Promise<never> {
 
 /** Makes keys, never over an existing file, and prints the verifier key for the manifest. */
 export async function runKeyholderKey(file: string, { name }: { name: string }): Promise<number> {
-  if (!/^[^\s+]+$/u.test(name))
-    return usage('--name must be without spaces and +, such as hospital.example/keyholder.');
+  requireKeyName(name, 'hospital.example/keyholder');
   const material = newKeyMaterial(name);
   await createKeyFile(file, material).catch((cause) => usage(`${file} cannot be written, or exists already.`, cause));
   process.stdout.write(`${signerOf(material).vkey}\n`);

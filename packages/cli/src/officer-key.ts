@@ -9,6 +9,12 @@ export function vkeyOf(name: string, privateKey: KeyObject): string {
   return formatVkey(name, ED25519_TYPE, Buffer.from(jwk.x!, 'base64url'));
 }
 
+/** Names of keys in notes have no space and no + (C2SP signed-note). Throws USAGE with that example. */
+export function requireKeyName(name: string, example: string): void {
+  if (!/^[^\s+]+$/u.test(name))
+    throw new ConfigurationError('USAGE', `--name must be without spaces and +, such as ${example}.`);
+}
+
 /** Throws USAGE for a file that is no Ed25519 key. */
 export function readKey(file: string): KeyObject {
   try {

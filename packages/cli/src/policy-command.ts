@@ -9,7 +9,7 @@ import {
   parsePolicyText,
   parseVkey,
 } from '@abaton/verify';
-import { readKey, vkeyOf } from './officer-key.ts';
+import { readKey, requireKeyName, vkeyOf } from './officer-key.ts';
 import { diffPolicies } from './policy-diff.ts';
 import { printable, printableJson } from './printable.ts';
 import { readText, unusable } from './read-file.ts';
@@ -21,7 +21,7 @@ const usage = (message: string, cause?: unknown): never => {
 
 /** Makes a key, never over an existing file, and prints the verifier key that others name by --officer. */
 export function runPolicyKey(file: string, { name }: { name: string }): number {
-  if (!/^[^\s+]+$/u.test(name)) return usage('--name must be without spaces and +, such as hospital.example/anna.');
+  requireKeyName(name, 'hospital.example/anna');
   const { privateKey } = generateKeyPairSync('ed25519');
   const vkey = vkeyOf(name, privateKey);
   try {

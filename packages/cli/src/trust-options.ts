@@ -94,3 +94,9 @@ function parseHex(text: string, flag: string): string {
     throw new ConfigurationError('USAGE', `${flag} must be 64 hex digits, with or without sha256: before them.`);
   return hex;
 }
+
+/** A gateway and a keyholder speak to one server for long. Throws USAGE. */
+export function requireHttps(url: string): void {
+  if (!URL.canParse(url) || new URL(url).protocol !== 'https:')
+    throw new ConfigurationError('USAGE', '--url must be an https: address, such as https://localhost:8443.');
+}

@@ -3,6 +3,7 @@ import { makeWitnessKey, parseListen, startWitness, type WitnessOptions } from '
 import { ConfigurationError } from '@abaton/verify';
 import { EXIT } from './exit.ts';
 import { readText } from './read-file.ts';
+import { untilSignal } from './until-signal.ts';
 
 interface WitnessFlags {
   key?: string;
@@ -25,9 +26,7 @@ export async function runWitnessKey(file: string, { name }: { name: string }): P
 /** Prints one line of JSON when it is ready, and ends the process at a signal. Its log goes to standard error. */
 export async function runWitness(flags: WitnessFlags): Promise<never> {
   process.umask(0o077);
-  const stopping = new Promise<void>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
-  });
+  const stopping = untilSignal();
   const options = readWitnessFlags(flags);
   const witness = await startWitness(options);
   const { host, tls } = options.listen ?? { host: '', tls: null };

@@ -183,9 +183,8 @@ export async function openBucket(url: string, db: Db, teeKey: Uint8Array): Promi
 
 /**
  * Instances are acknowledged only after they are in the log, and a latched door is in the log alone: a new one would hide
- * what was recorded. Throws STATE_INCOMPLETE.
+ * what was recorded. `years`: of which there is a log. Throws STATE_INCOMPLETE.
  */
-/** `years`: of which there is a log. */
 export async function verifyLogPresent(db: Db, years: readonly number[]): Promise<void> {
   if (years.length > 0) return;
   await verifyLogHeads(db, []);

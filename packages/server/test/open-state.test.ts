@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { directoryOfLogs } from '../src/audit/yearly-log.ts';
+import { directoryOfLogs } from '../src/audit/log-place.ts';
 import { openState, verifyLogPresent } from '../src/open-state.ts';
 import { keepLogHead, verifyLogHeads } from '../src/vault/log-head.ts';
 import { newInstance } from './archive-fixture.ts';

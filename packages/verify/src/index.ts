@@ -19,6 +19,13 @@ export { computeGpuEvidenceSha256, computeGpuNonce, type GpuEvidence, parseGpuEv
 export { gpuNeeds } from './gpu/gpu-needs.ts';
 export { type NrasClaims, verifyNrasToken } from './gpu/nras-token.ts';
 export {
+  formatIncidentResolution,
+  type IncidentResolution,
+  isCause,
+  MAX_CAUSE_CHARS,
+  parseIncidentResolution,
+} from './incident-resolution.ts';
+export {
   formatOfficerOrder,
   MAX_ORDER_CHARS,
   type OfficerOrder,
@@ -34,13 +41,6 @@ export { type CollateralDates, readCollateralDates } from './tdx/collateral-date
 export { readQuotePlatform } from './tdx/quote-platform.ts';
 export { type Checkpoint, formatCheckpoint, parseCheckpoint } from './tlog/checkpoint.ts';
 export { LOG_CODES, type LogCode } from './tlog/codes.ts';
-export {
-  formatIncidentResolution,
-  type IncidentResolution,
-  isCause,
-  MAX_CAUSE_CHARS,
-  parseIncidentResolution,
-} from './tlog/incident-resolution.ts';
 export {
   EMPTY_ROOT,
   HASH_BYTES,

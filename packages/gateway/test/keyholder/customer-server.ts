@@ -9,8 +9,8 @@ import { createApp } from '../../../server/src/http/app.ts';
 import { openDoor } from '../../../server/src/http/server.ts';
 import { createLogger } from '../../../server/src/log.ts';
 import { createMetrics } from '../../../server/src/metrics.ts';
+import { NO_KEYHOLDER, NO_WITNESSES } from '../../../server/test/tee/absent.ts';
 import { type AttestedServer, startAttested } from '../../../server/test/tee/attested-server.ts';
-import { NO_KEYHOLDER, NO_WITNESSES } from '../../../server/test/tee/no-latch.ts';
 import type { GatewayOptions } from '../../src/index.ts';
 import { SUBJECT } from './support.ts';
 

@@ -1,55 +1,14 @@
 /**
- * The audit log over the years: one tlog-tiles log each, in `<dir>/<year>`. The first entry of a log names the end of the one
+ * The audit log over the years: one tlog-tiles log each, in a place of its own (log-place.ts). The first entry of a log names the end of the one
  * before it (origin, size, root), so that none can be taken out of the row, cut, or exchanged. Ended logs are kept and read,
  * and never written to.
  */
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { TILE_WIDTH, verifyCheckpoint } from '@abaton/verify';
-import { makeDirectory } from '../durable-files.ts';
 import { errorOf } from '../errors.ts';
-import type { S3Folder } from '../vault/s3.ts';
 import type { AuditLog, LogEnd, LogPosition, LogProof } from './log.ts';
 import type { LogKeys } from './log-keys.ts';
-import type { LogStore } from './log-store.ts';
+import type { LogPlace } from './log-place.ts';
 import { openTileLog, type TileLog, type TileLogOptions } from './tile-log.ts';
-
-/** Where the logs of the years lie. */
-export interface LogPlace {
-  /** Of which there is a log; in no order. */
-  years(): Promise<number[]>;
-  open(year: number): Promise<Pick<TileLogOptions, 'dir' | 'store'>>;
-}
-
-export const directoryOfLogs = (dir: string): LogPlace => ({
-  async years() {
-    await makeDirectory(dir);
-    return (await readdir(dir)).filter((name) => /^\d{4}$/.test(name)).map(Number);
-  },
-  open: async (year) => ({ dir: join(dir, String(year)) }),
-});
-
-const KEPT_YEARS = 6; // 45 CFR 164.316(b)(2)(i)
-
-/** A bucket is asked for each year that can be there: to list it would be to list every tile. */
-export function bucketOfLogs(
-  folder: S3Folder,
-  thisYear: number,
-  openStore: (folder: S3Folder) => Promise<LogStore>,
-): LogPlace {
-  const isThere = (year: number) => folder.folder(String(year)).read('checkpoint', MAX_CHECKPOINT_BYTES);
-  return {
-    async years() {
-      const found: number[] = [];
-      for (let year = thisYear - KEPT_YEARS - 1; year <= thisYear + 1; year++)
-        if ((await isThere(year)) !== null) found.push(year);
-      return found;
-    },
-    open: async (year) => ({ dir: '', store: await openStore(folder.folder(String(year))) }),
-  };
-}
-
-const MAX_CHECKPOINT_BYTES = 64 * 1024; // signatures of seven years and 16 witnesses
 
 export interface YearlyLogOptions {
   place: LogPlace;
@@ -178,7 +137,8 @@ export class YearlyLog implements AuditLog {
     if (!old.healthy()) throw errorOf('AUDIT_UNAVAILABLE', 'The log of the year before cannot be ended.');
     const log = await openYear(this.#options, year, this.#logs);
     try {
-      await log.append(firstEntry(endOf(old)));
+      // an earlier try may have left it durable, though it was not acknowledged
+      if (log.size() === 0) await log.append(firstEntry(endOf(old)));
     } catch (error) {
       await log.close();
       throw error;

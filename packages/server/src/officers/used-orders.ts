@@ -2,7 +2,7 @@
  * Each order is carried out once. Within this boot its id is remembered; before that, the log is asked: whoever was
  * carried out stands there, and no earlier than the note could be accepted.
  */
-import type { AuditEntry } from '../audit/audit-trail.ts';
+import { parseEntry } from '../audit/audit-reader.ts';
 import type { AuditLog } from '../audit/log.ts';
 import { MAX_AGE_MS, MAX_AHEAD_MS } from './officer-note.ts';
 
@@ -33,7 +33,7 @@ export function createUsedOrders(log: Pick<AuditLog, 'backward'>, nowMs: () => n
 /** Backward, one bundle at a time, to the first entry that is older than the order can be. */
 async function isRecorded(log: Pick<AuditLog, 'backward'>, id: string, earliestMs: number): Promise<boolean> {
   for await (const bundle of log.backward()) {
-    const entries = bundle.entries.map((bytes) => JSON.parse(Buffer.from(bytes).toString()) as AuditEntry);
+    const entries = bundle.entries.map((bytes, at) => parseEntry(Buffer.from(bytes).toString(), bundle.first + at));
     if (entries.some(({ action, facts }) => action === 'order' && facts.orderId === id)) return true;
     if (entries.some(({ time }) => Date.parse(time) < earliestMs)) return false;
   }

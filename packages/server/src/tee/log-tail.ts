@@ -1,7 +1,7 @@
 /** What a start has to know of the life before it, read backward from the end of the log. */
+import { parseEntry } from '../audit/audit-reader.ts';
 import type { AuditEntry } from '../audit/audit-trail.ts';
 import type { AuditLog } from '../audit/log.ts';
-import { errorOf } from '../errors.ts';
 import type { Incident } from './incident.ts';
 
 export interface LogTail {
@@ -24,7 +24,7 @@ export async function readLogTail(log: Pick<AuditLog, 'backward'>): Promise<LogT
   let lists = 0;
   for await (const { first, entries } of log.backward()) {
     for (let at = entries.length - 1; at >= 0 && lists < 2; at--) {
-      const { time, action, object, facts } = parseEntry(entries[at]!, first + at);
+      const { time, action, object, facts } = parseEntry(Buffer.from(entries[at]!).toString(), first + at);
       if (lastEntryMs === Number.NEGATIVE_INFINITY) lastEntryMs = Date.parse(time);
       const id = object?.kind === 'incident' ? object.ref : '';
       if (action === 'incident' && lists === 0) found.set(id, { id, ...parseFacts(facts) });
@@ -43,12 +43,3 @@ const parseFacts = ({ at, codes, evidenceId }: AuditEntry['facts']): Omit<Incide
   codes: String(codes).split(' '),
   evidenceId: typeof evidenceId === 'string' ? evidenceId : null,
 });
-
-/** The log has proven the entry to be ours; this only finds out what it is. */
-function parseEntry(bytes: Uint8Array, index: number): AuditEntry {
-  try {
-    const entry = JSON.parse(Buffer.from(bytes).toString()) as AuditEntry;
-    if (Number.isFinite(Date.parse(entry.time)) && typeof entry.facts === 'object') return entry;
-  } catch {}
-  throw errorOf('LOG_CORRUPT', `Entry ${index} of the audit log is no audit entry.`);
-}

@@ -1,4 +1,4 @@
-/** How an incident ends: a named officer of the manifest signs its root cause (verify: tlog/incident-resolution.ts). */
+/** How an incident ends: a named officer of the manifest signs its root cause (verify: incident-resolution.ts). */
 import { createHash } from 'node:crypto';
 import { parseIncidentResolution } from '@abaton/verify';
 import { errorOf } from '../errors.ts';

@@ -6,6 +6,7 @@
 import { type KeyholderWishes, parseKeyShare } from '@abaton/client';
 import { AbatonError, parseOfficerVkey, type Vkey, verifyNote } from '@abaton/verify';
 import { errorOf } from '../errors.ts';
+import { createSignal } from '../signal.ts';
 import type { Db } from './db.ts';
 import { KeyHierarchy } from './keys.ts';
 
@@ -47,7 +48,7 @@ export function createKeyholderDesk({ db, vkey, subject, record }: KeyholderDesk
   const key = vkey === null ? null : parseKey(vkey);
   let wanted: Wanted | null = null;
   let held = false;
-  const waiting = new Set<() => void>();
+  const destroyed = createSignal();
 
   const useShare = async (epoch: number, share: Uint8Array): Promise<void> => {
     const asked = wanted;
@@ -77,7 +78,7 @@ export function createKeyholderDesk({ db, vkey, subject, record }: KeyholderDesk
       if (!(await KeyHierarchy.retiredEpochs(db)).includes(epoch)) throw refused('that epoch was not given up');
       await KeyHierarchy.markDestroyed(db, epoch);
       await record('share-destroyed', epoch);
-      for (const wake of waiting) wake();
+      destroyed.notify();
     },
     need(epoch, use, timeoutMs) {
       const { promise, resolve, reject } = Promise.withResolvers<Awaited<ReturnType<typeof use>>>();
@@ -96,15 +97,7 @@ export function createKeyholderDesk({ db, vkey, subject, record }: KeyholderDesk
       for (const until = performance.now() + timeoutMs; key && (await KeyHierarchy.retiredEpochs(db)).length > 0; ) {
         const leftMs = until - performance.now();
         if (leftMs <= 0) throw unavailable();
-        await new Promise<void>((resolve) => {
-          const wake = () => {
-            clearTimeout(timer);
-            waiting.delete(wake);
-            resolve();
-          };
-          const timer = setTimeout(wake, leftMs);
-          waiting.add(wake);
-        });
+        await destroyed.wait(leftMs);
       }
     },
   };

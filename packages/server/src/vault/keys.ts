@@ -128,16 +128,15 @@ export class KeyHierarchy {
 
   /** The epoch whose keys are in use; the first one where nothing was sealed yet. */
   static async activeEpoch(db: Queries): Promise<number> {
-    return (await findActive(db)) ?? FIRST_EPOCH;
+    return (await findActive(db))?.epoch ?? FIRST_EPOCH;
   }
 
   /** Whether the active epoch was begun with these secrets; false as well where there is none. */
   static async isSealedUnder(db: Queries, secrets: RootSecrets): Promise<boolean> {
-    const epoch = await findActive(db);
-    const [active] = await db.query(`select key_check from epochs where state = 'active'`);
-    if (epoch === null || !active) return false;
+    const active = await findActive(db);
+    if (!active) return false;
     try {
-      openEnvelope(deriveEpochKey(secrets, epoch), checkContext(epoch), active.key_check as Uint8Array);
+      openEpochKey(secrets, active);
       return true;
     } catch {
       return false;
@@ -157,12 +156,10 @@ export class KeyHierarchy {
   /** Opens the active epoch, or begins the first. Throws SEAL_BROKEN when the secrets are not those of the epoch. */
   static async open(db: Db, secrets: RootSecrets, nowMs: () => number): Promise<KeyHierarchy> {
     const keys = new KeyHierarchy(db, secrets, nowMs);
-    const [active] = await db.query(`select id, key_check from epochs where state = 'active'`);
+    const active = await findActive(db);
     if (active) {
-      keys.#epoch = Number(active.id);
-      const key = deriveEpochKey(secrets, keys.#epoch);
-      openEnvelope(key, checkContext(keys.#epoch), active.key_check as Uint8Array);
-      keys.#epochKeys.set(keys.#epoch, key);
+      keys.#epoch = active.epoch;
+      keys.#epochKeys.set(active.epoch, openEpochKey(secrets, active));
     } else {
       await db.tx((q) => keys.#begin(q, FIRST_EPOCH, secrets));
       keys.#epoch = FIRST_EPOCH;
@@ -333,7 +330,19 @@ export class KeyHierarchy {
   }
 }
 
-async function findActive(q: Queries): Promise<number | null> {
-  const [row] = await q.query(`select id from epochs where state = 'active'`);
-  return row ? Number(row.id) : null;
+interface ActiveEpoch {
+  epoch: number;
+  check: Uint8Array;
+}
+
+async function findActive(q: Queries): Promise<ActiveEpoch | null> {
+  const [row] = await q.query(`select id, key_check from epochs where state = 'active'`);
+  return row ? { epoch: Number(row.id), check: row.key_check as Uint8Array } : null;
+}
+
+/** Throws SEAL_BROKEN when the secrets are not those of the epoch. */
+function openEpochKey(secrets: RootSecrets, { epoch, check }: ActiveEpoch): Uint8Array {
+  const key = deriveEpochKey(secrets, epoch);
+  openEnvelope(key, checkContext(epoch), check);
+  return key;
 }

@@ -16,8 +16,9 @@ import {
   verifyCheckpoint,
 } from '@abaton/verify';
 import { createLogKeys } from '../../src/audit/log-keys.ts';
+import { directoryOfLogs } from '../../src/audit/log-place.ts';
 import { openTileLog, type TileLog, type TileLogOptions } from '../../src/audit/tile-log.ts';
-import { directoryOfLogs, openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
+import { openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
 
 export const FAMILY = 'hospital.example/audit';
 export const ORIGIN = `${FAMILY}/2026`;

@@ -5,10 +5,11 @@ import { type TestContext, test } from 'node:test';
 import { createNoteSigner, type NoteSigner } from '@abaton/client';
 import { ED25519_COSIGNATURE_TYPE, ED25519_TYPE, ML_DSA_44_TYPE, parseVkey, verifyCheckpoint } from '@abaton/verify';
 import { createLogKeys } from '../../src/audit/log-keys.ts';
+import { directoryOfLogs } from '../../src/audit/log-place.ts';
 import { Tail } from '../../src/audit/witnessing/tail.ts';
 import { parseWitnesses } from '../../src/audit/witnessing/witness-set.ts';
 import { createWitnessing } from '../../src/audit/witnessing/witnessing.ts';
-import { directoryOfLogs, openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
+import { openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
 import { createLogger } from '../../src/log.ts';
 import { entryOf, scratch } from './support.ts';
 

@@ -8,7 +8,8 @@ import { parseVkey, verifyCheckpoint, verifyLog, verifyLogProof } from '@abaton/
 import { createAuditTrail } from '../../src/audit/audit-trail.ts';
 import type { AuditEvent } from '../../src/audit/events.ts';
 import { createLogKeys } from '../../src/audit/log-keys.ts';
-import { directoryOfLogs, openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
+import { directoryOfLogs } from '../../src/audit/log-place.ts';
+import { openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
 import { scratch } from './support.ts';
 
 const FAMILY = 'hospital.example/audit';
@@ -148,4 +149,27 @@ test('what is appended while a year begins is refused when it cannot begin, and 
   assert.deepEqual([log.year(), log.size()], [2025, 1]);
   await rm(join(dir, '2026'));
   assert.deepEqual(await trail.record(EVENT), { origin: `${FAMILY}/2026`, index: 1 });
+});
+
+test('a first entry that became durable without its acknowledgement is not written again', async (t) => {
+  const dir = await scratch(t);
+  const log = await open(t, dir);
+  const { clock, trail } = trailOf(log);
+  await trail.record(EVENT);
+  const other = await scratch(t);
+  await cp(dir, other, { recursive: true });
+  const begun = await open(t, other);
+  const there = trailOf(begun);
+  there.clock.at = '2026-01-01T00:00:00.000Z';
+  await there.trail.record(EVENT);
+  await begun.close();
+  // the log of the new year as that try left it: its first entry, and nothing more
+  await cp(join(other, '2026'), join(dir, '2026'), { recursive: true });
+  clock.at = '2026-01-01T00:00:01.000Z';
+  await trail.record(EVENT);
+  const firsts: string[] = [];
+  for await (const { origin, entries } of log.backward())
+    if (origin === `${FAMILY}/2026`)
+      for (const entry of entries) firsts.push(JSON.parse(Buffer.from(entry).toString()).action);
+  assert.deepEqual(firsts, ['log-begin', 'read', 'read']);
 });

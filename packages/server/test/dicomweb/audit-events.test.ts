@@ -9,7 +9,6 @@ import { purposeOf } from '../../src/audit/accounting.ts';
 import { detailOf } from '../../src/audit/audit-event.ts';
 import type { ReadEntry } from '../../src/audit/audit-reader.ts';
 import { analyzeStudy } from '../../src/imaging/analyze-study.ts';
-import type { LoadedModel, ModelRuntime } from '../../src/models/model.ts';
 import { assertBalp } from '../audit/balp.ts';
 import { THIS_YEAR } from '../audit/support.ts';
 import { orderText, signNote } from '../officers/support.ts';
@@ -17,6 +16,7 @@ import { filesUnder } from '../vault/support.ts';
 import { type Ask, ask, multipart } from './client.ts';
 import { type House, openHouse } from './house.ts';
 import { type Elements, imageFile } from './part10.ts';
+import { model, runtime } from './scored-model.ts';
 
 const STUDY = '1.2.840.4711.1';
 const SERIES = `${STUDY}.1`;
@@ -24,15 +24,6 @@ const INSTANCE = `${SERIES}.1`;
 const PATIENT_ID = 'CANARY-4711';
 const CANARIES = [PATIENT_ID, 'Zoe^Canaria', STUDY, '127.0.0.1'].map((text) => Buffer.from(text));
 const ORIGIN = `test/log/${THIS_YEAR}`;
-
-const model = {
-  digest: '11'.repeat(32),
-  manifest: {
-    ...{ id: 'test-model', title: 'Test model', modelVersion: '1.0.0', manufacturer: 'Abaton' },
-    output: { name: 'score', finding: { code: '233604007', scheme: 'SCT', display: 'Pneumonia' }, operatingPoint: 0.5 },
-  },
-} as LoadedModel;
-const runtime = { infer: async () => ({ kind: 'scored', score: 0.75 }) } as unknown as ModelRuntime;
 
 let house: House;
 before(async () => {

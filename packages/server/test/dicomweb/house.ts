@@ -15,7 +15,8 @@ import { createDenials } from '../../src/audit/denials.ts';
 import { type LogDisk, openDisk } from '../../src/audit/disk.ts';
 import type { AuditEvent, AuditTrail } from '../../src/audit/events.ts';
 import { createLogKeys } from '../../src/audit/log-keys.ts';
-import { directoryOfLogs, openYearlyLog } from '../../src/audit/yearly-log.ts';
+import { directoryOfLogs } from '../../src/audit/log-place.ts';
+import { openYearlyLog } from '../../src/audit/yearly-log.ts';
 import { errorOf } from '../../src/errors.ts';
 import { analysisRoutes } from '../../src/http/analysis-routes.ts';
 import { createApp } from '../../src/http/app.ts';
@@ -34,7 +35,7 @@ import { createGateKeeper } from '../../src/tee/gate-keeper.ts';
 import type { SelfAttestation } from '../../src/tee/self-attestation.ts';
 import { THIS_YEAR } from '../audit/support.ts';
 import { createOfficer } from '../officers/support.ts';
-import { HOST_CLOCK, NO_KEYHOLDER, NO_LATCH, NO_WITNESSES } from '../tee/no-latch.ts';
+import { HOST_CLOCK, NO_KEYHOLDER, NO_LATCH, NO_WITNESSES } from '../tee/absent.ts';
 
 export type House = Awaited<ReturnType<typeof openHouse>>;
 

@@ -5,28 +5,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { digestResult } from '@abaton/client';
 import { verifyLogProof } from '@abaton/verify';
 import { analyzeStudy } from '../../src/imaging/analyze-study.ts';
-import type { LoadedModel, ModelRuntime } from '../../src/models/model.ts';
 import { THIS_YEAR } from '../audit/support.ts';
 import { ask, multipart } from './client.ts';
 import { type House, openHouse } from './house.ts';
 import { type Elements, imageFile } from './part10.ts';
+import { model, runtime } from './scored-model.ts';
 
 const STUDY = '1.2.840.99.1';
 const ANALYSIS = `/api/v1/studies/${STUDY}/analysis`;
 const FHIR = '/fhir/R4';
-
-/** Only its manifest is used: how models run is tested where they run. */
-const model = {
-  digest: '11'.repeat(32),
-  manifest: {
-    id: 'test-model',
-    title: 'Test model',
-    modelVersion: '1.0.0',
-    manufacturer: 'Abaton',
-    output: { name: 'score', finding: { code: '233604007', scheme: 'SCT', display: 'Pneumonia' }, operatingPoint: 0.5 },
-  },
-} as LoadedModel;
-const runtime = { infer: async () => ({ kind: 'scored', score: 0.75 }) } as unknown as ModelRuntime;
 
 let house: House;
 before(async () => {

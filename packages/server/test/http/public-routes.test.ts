@@ -9,8 +9,8 @@ import { addressOf, createRateLimit } from '../../src/http/rate-limit.ts';
 import { type Door, openDoor } from '../../src/http/server.ts';
 import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
+import { NO_KEYHOLDER } from '../tee/absent.ts';
 import { type AttestedServer, startAttested } from '../tee/attested-server.ts';
-import { NO_KEYHOLDER } from '../tee/no-latch.ts';
 
 const CANARY = 'DOE^JANE';
 const metrics = createMetrics();

@@ -14,8 +14,8 @@ import { type TrustDeps, trustRoutes } from '../../src/http/trust-routes.ts';
 import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import type { ReportLedger } from '../../src/trust/report-ledger.ts';
+import { NO_KEYHOLDER, NO_WITNESSES } from '../tee/absent.ts';
 import { type AttestedServer, INTERVAL_MS, startAttested } from '../tee/attested-server.ts';
-import { NO_KEYHOLDER, NO_WITNESSES } from '../tee/no-latch.ts';
 import { openLedger } from '../trust/support.ts';
 
 const LIFE_MS = INTERVAL_MS + 20_000;

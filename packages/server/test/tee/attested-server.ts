@@ -8,9 +8,10 @@ import { createAuditTrail } from '../../src/audit/audit-trail.ts';
 import { type LogDisk, openDisk } from '../../src/audit/disk.ts';
 import type { AuditEvent, AuditTrail } from '../../src/audit/events.ts';
 import { createLogKeys } from '../../src/audit/log-keys.ts';
+import { directoryOfLogs } from '../../src/audit/log-place.ts';
 import type { WitnessSet } from '../../src/audit/witnessing/witness-set.ts';
 import { createWitnessing, type Witnessing } from '../../src/audit/witnessing/witnessing.ts';
-import { directoryOfLogs, openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
+import { openYearlyLog, type YearlyLog } from '../../src/audit/yearly-log.ts';
 import { tlsSpkiSha256 } from '../../src/http/server.ts';
 import { createLogger } from '../../src/log.ts';
 import { type GuestAgent, openGuestAgent, type TlsKey } from '../../src/tee/agent-client.ts';
@@ -25,7 +26,7 @@ import { readLogTail } from '../../src/tee/log-tail.ts';
 import { createSelfAttestation, type SelfAttestationMonitor, selfPolicy } from '../../src/tee/self-attestation.ts';
 import { deriveTeeKeys } from '../../src/tee/tee-keys.ts';
 import { THIS_YEAR } from '../audit/support.ts';
-import { NO_KEYHOLDER, NO_LATCH } from './no-latch.ts';
+import { NO_KEYHOLDER, NO_LATCH } from './absent.ts';
 
 export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 

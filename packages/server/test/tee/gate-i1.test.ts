@@ -6,8 +6,8 @@ import { createLogger } from '../../src/log.ts';
 import { kindOfCode } from '../../src/tee/failure-kinds.ts';
 import { createGateKeeper, watchGate } from '../../src/tee/gate-keeper.ts';
 import { createSelfAttestation, type SelfAttestation, selfPolicy } from '../../src/tee/self-attestation.ts';
+import { HOST_CLOCK, NO_KEYHOLDER, NO_LATCH, NO_WITNESSES } from './absent.ts';
 import { type AttestedServer, INTERVAL_MS, startAttested } from './attested-server.ts';
-import { HOST_CLOCK, NO_KEYHOLDER, NO_LATCH, NO_WITNESSES } from './no-latch.ts';
 
 let server: AttestedServer;
 before(async () => {

@@ -6,8 +6,8 @@ import { createLogger } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import type { Officer } from '../../src/officers/officer-note.ts';
 import { createIncidentDesk, type IncidentDesk } from '../../src/tee/resolution.ts';
+import { NO_KEYHOLDER } from './absent.ts';
 import type { AttestedServer } from './attested-server.ts';
-import { NO_KEYHOLDER } from './no-latch.ts';
 
 export const openDesk = ({ latch, monitor, log, time }: AttestedServer, officers: readonly Officer[]): IncidentDesk =>
   createIncidentDesk({ latch, monitor, officers, logVkeys: () => log.vkeys(), nowMs: time.nowMs });

@@ -114,11 +114,13 @@ export function createWitnessing({ log, set, onRolledBack, logger, nowMs }: Witn
       .filter((tree) => (sizes.get(tree.origin) ?? -1) < tree.size())
       .reverse();
 
-  /** One round with one witness about one tree. */
-  const ask = async ({ witness: { url, vkey }, sizes }: Seen, tree: TileLog): Promise<void> => {
-    if (url === null) return;
-    const trouble = (status: number) =>
+  /** One round with one witness about one tree; false when it has not cosigned. */
+  const ask = async ({ witness: { url, vkey }, sizes }: Seen, tree: TileLog): Promise<boolean> => {
+    if (url === null) return false;
+    const trouble = (status: number): false => {
       logger.warn('witness-trouble', { status, index: set.witnesses.findIndex((each) => each.vkey === vkey) });
+      return false;
+    };
     let oldSize = sizes.get(tree.origin) ?? 0;
     for (let round = 0; round < 2; round++) {
       const { checkpoint: note, hashes } = await tree.consistencyProof(oldSize);
@@ -126,7 +128,7 @@ export function createWitnessing({ log, set, onRolledBack, logger, nowMs }: Witn
       if (answer.kind === 'trouble') return trouble(answer.status);
       if (answer.kind === 'cosigned') {
         const { witnesses } = await accept(`${note}${answer.lines}`);
-        return witnesses > 0 ? undefined : trouble(200);
+        return witnesses > 0 || trouble(200);
       }
       if (answer.kind === 'conflict' && answer.size <= tree.size()) oldSize = answer.size;
       else {
@@ -136,6 +138,7 @@ export function createWitnessing({ log, set, onRolledBack, logger, nowMs }: Witn
         return trouble(answer.kind === 'conflict' ? 409 : 422);
       }
     }
+    return trouble(409); // it names another size each time
   };
 
   const look = (): void => {
@@ -146,7 +149,7 @@ export function createWitnessing({ log, set, onRolledBack, logger, nowMs }: Witn
       each.asking = true;
       void Promise.resolve()
         .then(async () => {
-          for (const tree of unseen) await ask(each, tree);
+          for (const tree of unseen) if (!(await ask(each, tree))) return; // the order of the years counts
         })
         .catch(({ code = 'INTERNAL' }) => logger.warn('witness-trouble', { code }))
         .finally(() => {

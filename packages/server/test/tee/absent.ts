@@ -1,4 +1,4 @@
-/** For tests of what is not about incidents or clocks. */
+/** Parts that a test is not about, as they are where nothing of them is configured. */
 import type { WitnessState } from '../../src/audit/witnessing/witnessing.ts';
 import type { Latch } from '../../src/tee/latch.ts';
 

@@ -10,7 +10,7 @@
  * Origin and id bind it to one incident of one log, so that a copy holds nowhere else; the time bounds how long it may lie
  * about unused.
  */
-import { RejectedError } from '../errors.ts';
+import { RejectedError } from './errors.ts';
 
 export interface IncidentResolution {
   origin: string;
