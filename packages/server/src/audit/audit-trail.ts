@@ -108,9 +108,14 @@ export function createAuditTrail(options: AuditTrailOptions): OpenAuditTrail {
   };
   return {
     // what concerns nobody is queued in the turn of the call: an incident does not wait for a database
-    record: async (event) => append(event, event.patient === null ? null : await keyOf(event.patient)),
-    async recordAll(events) {
+    async record(event, permit) {
+      const accountingKey = event.patient === null ? null : await keyOf(event.patient);
+      permit?.();
+      return append(event, accountingKey);
+    },
+    async recordAll(events, permit) {
       const accountingKeys = await Promise.all(events.map(({ patient }) => (patient === null ? null : keyOf(patient))));
+      permit?.();
       return Promise.all(events.map((event, i) => append(event, accountingKeys[i]!)));
     },
     useAccountingKeys(opened) {

@@ -57,8 +57,9 @@ export const purposeIn = (mode: string): string | null => (mode === 'phi' ? null
 export interface AuditTrail {
   /**
    * On return the event is durable in the log. Throws AUDIT_UNAVAILABLE, or SEAL_BROKEN when the patient's accounting key does
-   * not open, and then nothing may be disclosed.
+   * not open, and then nothing may be disclosed. `permit` is asked in the turn in which the event takes its place, after all
+   * waiting; what it throws is thrown, and nothing is recorded: so the log tells of no act behind the entry that forbids it.
    */
-  record(event: AuditEvent): Promise<LogPosition>;
-  recordAll(events: readonly AuditEvent[]): Promise<LogPosition[]>;
+  record(event: AuditEvent, permit?: () => void): Promise<LogPosition>;
+  recordAll(events: readonly AuditEvent[], permit?: () => void): Promise<LogPosition[]>;
 }

@@ -39,8 +39,9 @@ export async function permitDisclosure(
   const events = [...new Set(patients)].map(
     (patient): AuditEvent => ({ ...event, ...atDoor(gate, request), patient, outcome: 'success' }),
   );
-  if (events.length > 0) await trail.recordAll(events);
-  gate.requireOpen();
+  const requireOpen = () => void gate.requireOpen();
+  if (events.length > 0) await trail.recordAll(events, requireOpen);
+  requireOpen();
 }
 
 /** A body of these chunks, each asked for when the one before is taken. It breaks off when the gate closes. */

@@ -5,7 +5,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { digestResult } from '@abaton/client';
 import { ACCESS_POLICY_SHA256 } from '../access-policy.ts';
-import { type AuditTrail, purposeIn } from '../audit/events.ts';
+import { type AuditEvent, type AuditTrail, purposeIn } from '../audit/events.ts';
 import { errorOf } from '../errors.ts';
 import type { Job } from '../jobs/queue.ts';
 import type { InferenceOutcome, LoadedModel, ModelRuntime, Route, Routing } from '../models/model.ts';
@@ -50,8 +50,7 @@ export async function analyzeStudy(deps: AnalysisDeps, job: Job, lastAttempt: bo
 
   const draft = buildResult(deps, state, { inputDigest, routing, inferred, source });
   const { result, sr } = await timed(deps, 'report', addSr(deps, draft, source));
-  gate.requireOpen(); // it may have closed meanwhile; then the study is analysed anew once it is open
-  const recorded = trail.record({
+  const event: AuditEvent = {
     action: 'execute',
     actor: 'abaton',
     patient: source.patient,
@@ -67,7 +66,9 @@ export async function analyzeStudy(deps: AnalysisDeps, job: Job, lastAttempt: bo
     detail: { studyInstanceUid: result.studyInstanceUid, resultId: result.id },
     purposeOfUse: purposeIn(state.mode),
     policies: [`sha256:${ACCESS_POLICY_SHA256}`],
-  });
+  };
+  // the gate may have closed meanwhile; then the study is analysed anew once it is open
+  const recorded = trail.record(event, () => void gate.requireOpen());
   const logged = await timed(deps, 'log', recorded);
   const stored = {
     id: result.id,

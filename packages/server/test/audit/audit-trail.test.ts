@@ -189,6 +189,27 @@ test('what the log says of a patient opens until the accounting key is destroyed
   assert.ok(await open(3));
 });
 
+test('what is forbidden while a key is waited for is not recorded, and what forbids it stands before', async (t) => {
+  const log = await openLog(await scratch(t));
+  const trail = trailBeforeKeys(log);
+  const key = Promise.withResolvers<typeof accountingKey>();
+  trail.useAccountingKeys({ ...accounting, forRecording: () => key.promise });
+  let open = true;
+  const permit = () => {
+    if (!open) throw errorOf('GATE_CLOSED', 'closed');
+  };
+  const waiting = [trail.record(EVENT, permit), trail.recordAll([{ ...EVENT, patient: null }, EVENT], permit)];
+  const refused = waiting.map((each) => assert.rejects(each, { code: 'GATE_CLOSED' }));
+  open = false;
+  await trail.record({ ...EVENT, action: 'incident', patient: null });
+  key.resolve(accountingKey);
+  await Promise.all(refused);
+  assert.deepEqual([log.size(), (await entryAt(log, 0)).action], [1, 'incident']);
+  open = true;
+  await trail.record(EVENT, permit);
+  assert.equal(log.size(), 2);
+});
+
 test('time never goes behind the last entry', async (t) => {
   const dir = await scratch(t);
   const log = await openLog(dir);

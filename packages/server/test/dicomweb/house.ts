@@ -87,12 +87,12 @@ export async function openHouse(limits: Partial<Pick<DicomwebDeps, 'maxConcurren
   const auditKey = randomBytes(32);
   const sealed = createAuditTrail({ log, auditKey, tenant, bootId: 'test', lastEntryMs: 0, nowMs });
   sealed.useAccountingKeys(state.keys.accounting);
-  const recordAll: AuditTrail['recordAll'] = async (batch) => {
-    const recorded = await sealed.recordAll(batch);
+  const recordAll: AuditTrail['recordAll'] = async (batch, permit) => {
+    const recorded = await sealed.recordAll(batch, permit);
     events.push(...batch);
     return recorded;
   };
-  const trail: AuditTrail = { recordAll, record: async (event) => (await recordAll([event]))[0]! };
+  const trail: AuditTrail = { recordAll, record: async (event, permit) => (await recordAll([event], permit))[0]! };
   const monitor = {
     newest: () => (world.attested ? report : null),
     verified: () => (world.attested ? report : null),

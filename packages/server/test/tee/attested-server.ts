@@ -115,12 +115,12 @@ async function startProcess(
   });
   const events: AuditEvent[] = [];
   const trail: AuditTrail = {
-    async record(event) {
-      const entry = await durable.record(event);
+    async record(event, permit) {
+      const entry = await durable.record(event, permit);
       events.push(event);
       return entry;
     },
-    recordAll: (all) => durable.recordAll(all),
+    recordAll: (all, permit) => durable.recordAll(all, permit),
   };
   const lines: string[] = [];
   const logger = createLogger((line) => lines.push(line));
